@@ -1,0 +1,164 @@
+"""ngspice through PySpice's shared library, in a worker process that can be killed and restarted."""
+
+import atexit
+import functools
+import os
+import subprocess
+import sys
+import time
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuitsim.solution import FloatArray, Solution, assemble_solution
+from netlists.check import check, without_islands
+from netlists.circuit import GROUND, Circuit
+from netlists.errors import MissingToolError
+from netlists.spice import to_spice_deck
+
+INSTALL_ADVICE = """libngspice was not found. Install it with one of
+  Debian 12:    sudo apt-get install -t bookworm-backports libngspice0 ngspice   (after adding that suite)
+  Debian/Ubuntu: sudo apt-get install libngspice0 ngspice
+  Fedora:       sudo dnf install libngspice ngspice
+  macOS:        brew install libngspice ngspice
+  conda:        conda install -c conda-forge ngspice ngspice-lib
+or point NGSPICE_LIBRARY_PATH at the library."""
+
+
+class NgspiceError(RuntimeError):
+    """ngspice ran and failed; the message is its own."""
+
+
+class NgspiceSession:
+    """One worker process with libngspice loaded; restarts itself after a crash or a timeout.
+
+    Raises MissingToolError when there is no libngspice.
+    """
+
+    def __init__(self, *, start_timeout: float = 60.0) -> None:
+        self._start_timeout = start_timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self.version: int = 0
+        self._start()
+
+    def _start(self) -> None:
+        ours, theirs = Pipe()
+        package_root = str(Path(__file__).resolve().parent.parent)
+        search = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "circuitsim.ngspice_worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": search},
+            # A Ctrl-C in the terminal is the caller's to handle, not the worker's.
+            start_new_session=True,
+        )
+        theirs.close()
+        self._connection = ours
+        hello = self._receive(self._start_timeout)
+        if "missing" in hello:
+            self.close()
+            raise MissingToolError(f"{INSTALL_ADVICE}\n({hello['missing']})")
+        self.version = int(hello["version"] or 0)
+
+    def _receive(self, timeout: float) -> dict[str, Any]:
+        assert self._connection is not None
+        if not self._connection.poll(timeout):
+            self.close()
+            raise NgspiceError(f"ngspice gave no answer within {timeout:g} s and was stopped.")
+        try:
+            reply: dict[str, Any] = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.close()
+            raise NgspiceError("the ngspice process ended without an answer.") from None
+        return reply
+
+    def sweep(
+        self,
+        netlist: str,
+        inputs: list[str],
+        v: FloatArray,
+        *,
+        timeout: float = 600.0,
+    ) -> dict[str, Any]:
+        """Solve one deck for every row of `v` [batch, inputs].
+
+        Returns {"vectors": {name: [batch]}, "klu": bool}.
+        Raises NgspiceError when the library fails, crashes or outlasts `timeout` seconds; the next
+        call starts a fresh process.
+        """
+        if self._process is None:
+            self._start()
+        assert self._connection is not None
+        try:
+            self._connection.send({"netlist": netlist, "inputs": inputs, "v": v})
+        except BrokenPipeError:
+            self.close()
+            raise NgspiceError("the ngspice process is gone; call again for a fresh one.") from None
+        reply = self._receive(timeout)
+        if "error" in reply:
+            self.close()  # an error can leave the library unusable for good
+            raise NgspiceError(f"ngspice failed: {reply['error']}")
+        return reply
+
+    @functools.cached_property
+    def has_klu(self) -> bool:
+        """Whether this build has the KLU sparse solver; without it large tiles take minutes."""
+        probe = "* probe\nvin_0 a 0 external\nr1 a 0 1.0\nvindex index 0 dc 0\nrindex index 0 1\n"
+        reply = self.sweep(probe + ".options klu\n.end\n", ["vin_0"], np.ones((1, 1)))
+        return bool(reply["klu"])
+
+    def close(self) -> None:
+        """End the worker process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._connection is not None:
+            self._connection.close()
+        self._process = self._connection = None
+
+
+@functools.cache
+def default_session() -> NgspiceSession:
+    """The session of this process, started on first use and closed at exit."""
+    session = NgspiceSession()
+    atexit.register(session.close)
+    return session
+
+
+def solve_circuit(
+    circuit: Circuit, *, session: NgspiceSession | None = None, timeout: float = 600.0
+) -> Solution:
+    """Every input of a circuit in ngspice, one load for all of them.
+
+    Raises InputError when the circuit cannot be solved, NgspiceError when ngspice fails.
+    """
+    session = session or default_session()
+    report = check(circuit)
+    report.require_solvable()
+    circuit = without_islands(circuit, report)
+    start = time.perf_counter()
+    inputs = [circuit.sources.names[k] for k in circuit.layout.inputs.tolist()]
+    deck = to_spice_deck(circuit, klu=session.has_klu)
+    written = time.perf_counter()
+    v_in = circuit.sources.v[:, circuit.layout.inputs]
+    reply = session.sweep(deck, inputs, v_in, timeout=timeout)
+    if session.has_klu and not reply["klu"]:
+        raise NgspiceError("ngspice was asked for KLU and did not use it.")
+    timings = {"write": written - start, "ngspice": time.perf_counter() - written}
+    vectors = reply["vectors"]
+    v_node = np.full((circuit.batch, len(circuit.nodes)), np.nan)
+    v_node[:, GROUND] = 0.0
+    for k, name in enumerate(circuit.nodes):
+        if name in vectors:
+            v_node[:, k] = vectors[name]
+    # SPICE counts a source's current from plus to minus inside the source.
+    i_source = -np.stack([vectors[f"{name}#branch"] for name in circuit.sources.names], axis=1)
+    solver = f"ngspice {session.version} ({'KLU' if session.has_klu else 'Sparse 1.3'})"
+    return assemble_solution(circuit, v_node, i_source, solver=solver, timings=timings)

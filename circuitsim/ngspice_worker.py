@@ -1,0 +1,89 @@
+"""The process that holds libngspice. Runs as `python -m circuitsim.ngspice_worker FD`.
+
+The only importer of PySpice. One request and one reply at a time over the inherited connection;
+a crash or a hang of the library costs this process and nothing else.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+
+def _open_library() -> Any:
+    os.environ.setdefault("NGSPICE_LIBRARY_PATH", "libngspice.so.0")
+    logging.disable(logging.CRITICAL)  # PySpice warns about every ngspice newer than 34
+    from PySpice.Spice.NgSpice.Shared import NgSpiceShared
+
+    class Library(NgSpiceShared):
+        """libngspice with row voltages fed from an array, one row per sweep point."""
+
+        inputs: dict[str, np.ndarray] = {}
+        point = 0
+
+        @staticmethod
+        def _send_data(data: Any, count: int, ident: int, user: Any) -> int:
+            # Called once per accepted point; the values are read from the plot afterwards.
+            Library.point += 1
+            return 0
+
+        def get_vsrc_data(self, voltage: Any, time: float, node: str, ident: int) -> int:
+            values = Library.inputs[node.lower()]
+            voltage[0] = values[min(Library.point, len(values) - 1)]
+            return 0
+
+    library = Library(send_data=True)
+    library.exec_command("set noaskquit")
+    return library
+
+
+def _sweep(library: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Solve one netlist for every row of `v`; vectors come back as [batch] arrays."""
+    from PySpice.Spice.NgSpice.Shared import NgSpiceCommandError
+
+    v = request["v"]
+    type(library).inputs = dict(zip(request["inputs"], v.T, strict=True))
+    type(library).point = 0
+    try:
+        library.load_circuit(request["netlist"])
+        log = list(library._stdout)
+        try:
+            library.exec_command(f"dc vindex 0 {len(v) - 1} 1")
+        except NgSpiceCommandError:
+            return {"error": library.stderr or library.stdout}
+        log += list(library._stdout)
+        plot = library.plot(None, library.last_plot)
+        vectors = {name: np.array(vector._data) for name, vector in plot.items()}
+        return {"vectors": vectors, "klu": any("Using KLU" in line for line in log)}
+    finally:
+        for command in ("destroy all", "remcirc"):
+            with contextlib.suppress(Exception):
+                library.exec_command(command)
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests until the other side closes."""
+    try:
+        library = _open_library()
+    except OSError as problem:
+        connection.send({"missing": str(problem)})
+        return
+    connection.send({"version": library.ngspice_version})
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        try:
+            reply = _sweep(library, request)
+        except Exception as problem:  # the reply must go out whatever the library did
+            reply = {"error": f"{type(problem).__name__}: {problem} {library.stderr}".strip()}
+        connection.send(reply)
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,48 @@
+"""What the circuit is: tiles, cells, faults, and their SPICE text."""
+
+from netlists.build import build_circuit
+from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR
+from netlists.check import CheckReport, check, without_islands
+from netlists.circuit import Circuit
+from netlists.devices import Level1Nmos, OhmicRram
+from netlists.errors import InputError, MissingToolError
+from netlists.faultmap_io import (
+    read_faultmap,
+    read_faultmap_csv,
+    write_faultmap,
+    write_faultmap_csv,
+)
+from netlists.faults import FaultKind, FaultMap, FaultRates, sample_faults
+from netlists.spice import to_spice, write_spice
+from netlists.tile import Drive, Tile, TileSpec, Wires, inject
+
+__all__ = [
+    "Cell",
+    "CheckReport",
+    "Circuit",
+    "Drive",
+    "FaultKind",
+    "FaultMap",
+    "FaultRates",
+    "InputError",
+    "Level1Nmos",
+    "MissingToolError",
+    "OhmicRram",
+    "OneR",
+    "OneTransistorOneR",
+    "OneTransistorTwoR",
+    "Tile",
+    "TileSpec",
+    "Wires",
+    "build_circuit",
+    "check",
+    "inject",
+    "read_faultmap",
+    "read_faultmap_csv",
+    "sample_faults",
+    "to_spice",
+    "without_islands",
+    "write_faultmap",
+    "write_faultmap_csv",
+    "write_spice",
+]

@@ -1,0 +1,176 @@
+"""Tile + Drive -> Circuit: the only place that knows the topology.
+
+    V_i -- r_driver -- r_row -- x(i,0) -- r_row -- x(i,1) ...        (row i, inputs)
+                                 cell        cell
+    y(0,j) -- r_col -- y(1,j) ... y(rows-1,j) -- r_col -- r_sense -- 0 V source -- ground
+
+A resistance of 0 ohm is no element: its two ends become one node. An open is no element either.
+"""
+
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+
+from netlists.cells import OneR
+from netlists.circuit import (
+    GROUND,
+    Circuit,
+    FloatArray,
+    IntArray,
+    Layout,
+    Mosfets,
+    Resistors,
+    VoltageSources,
+)
+from netlists.tile import Drive, Tile
+
+
+@dataclass(frozen=True, eq=False)
+class _Nodes:
+    """Node ids before merging, in the order in which a merged node takes its name."""
+
+    names: list[str]
+    driver: IntArray  # [rows] source terminals
+    sense: IntArray  # [cols]
+    gate: IntArray  # [rows], empty without transistors
+    x: IntArray  # [rows, cols]
+    y: IntArray
+    entry: IntArray  # [rows] between r_driver and the first segment
+    exit: IntArray  # [cols] between the last segment and r_sense
+    middle: IntArray  # [rows, cols] between memory and transistor, empty without transistors
+
+
+def _number_nodes(rows: int, cols: int, *, transistors: bool) -> _Nodes:
+    names = ["0"]
+
+    def line(prefix: str, n: int) -> IntArray:
+        first = len(names)
+        names.extend(f"{prefix}_{k}" for k in range(n))
+        return np.arange(first, first + n)
+
+    def plane(prefix: str) -> IntArray:
+        first = len(names)
+        names.extend(f"{prefix}_{i}_{j}" for i in range(rows) for j in range(cols))
+        return np.arange(first, first + rows * cols).reshape(rows, cols)
+
+    empty = np.empty(0, dtype=np.int64)
+    return _Nodes(
+        driver=line("in", rows),
+        sense=line("out", cols),
+        gate=line("gate", rows) if transistors else empty,
+        x=plane("x"),
+        y=plane("y"),
+        entry=line("entry", rows),
+        exit=line("exit", cols),
+        middle=plane("mid") if transistors else empty,
+        names=names,
+    )
+
+
+def _grid(prefix: str, *shape: int) -> list[str]:
+    return ["_".join((prefix, *map(str, index))) for index in np.ndindex(*shape)]
+
+
+def _merge(n_nodes: int, a: IntArray, b: IntArray) -> tuple[IntArray, IntArray]:
+    """Give nodes joined by perfect conductors one id: (old -> new [n_nodes], kept old ids)."""
+    joined: nx.Graph = nx.Graph()
+    joined.add_edges_from(zip(a.tolist(), b.tolist(), strict=True))
+    first = np.arange(n_nodes)
+    for group in nx.connected_components(joined):
+        first[list(group)] = min(group)
+    kept = np.flatnonzero(first == np.arange(n_nodes))
+    return np.searchsorted(kept, first), kept
+
+
+def build_circuit(tile: Tile, drive: Drive) -> Circuit:
+    """The circuit of a tile under the given inputs, faults included.
+
+    Elements: rdrv_i, rrow_i_j, rcol_i_j, rsen_j (wires), rcell_i_j[_k] (memories), mcell_i_j
+    (transistors), vin_i, vout_j, vgate_i (sources). Nodes: in_i, x_i_j, mid_i_j, y_i_j, out_j, gate_i.
+
+    Raises InputError when the drive does not fit the tile.
+    """
+    spec, cell, wires = tile.spec, tile.spec.cell, tile.spec.wires
+    rows, cols = spec.rows, spec.cols
+    v = drive.for_tile(spec)
+    n = _number_nodes(rows, cols, transistors=not isinstance(cell, OneR))
+
+    # Each memory lies between its line and, where there is a transistor, the cell's middle node.
+    if isinstance(cell, OneR):
+        memory_ends = (n.x, n.y)
+    elif cell.drive_line == "BL":
+        memory_ends = (n.x, n.middle)
+    else:
+        memory_ends = (n.middle, n.y)
+    per_cell = (rows, cols, cell.n_rram)
+    memory_names = _grid("rcell", *(per_cell if cell.n_rram > 1 else per_cell[:2]))
+    with np.errstate(divide="ignore"):
+        r_memory = 1.0 / tile.g_device
+
+    names: list[str] = []
+    ends_a: list[IntArray] = []
+    ends_b: list[IntArray] = []
+    ohms: list[FloatArray] = []
+
+    def add(labels: list[str], a: IntArray, b: IntArray, r: FloatArray) -> None:
+        names.extend(labels)
+        ends_a.append(np.ravel(a))
+        ends_b.append(np.ravel(b))
+        ohms.append(np.ravel(r))
+
+    add(_grid("rdrv", rows), n.driver, n.entry, np.asarray(wires.r_driver))
+    before = np.column_stack([n.entry, n.x[:, :-1]])
+    add(_grid("rrow", rows, cols), before, n.x, np.asarray(wires.r_row_segment))
+    after = np.vstack([n.y[1:], n.exit[None, :]])
+    add(_grid("rcol", rows, cols), n.y, after, np.asarray(wires.r_col_segment))
+    add(_grid("rsen", cols), n.exit, n.sense, np.asarray(wires.r_sense))
+    both = [np.repeat(np.ravel(end), cell.n_rram) for end in memory_ends]
+    add(memory_names, both[0], both[1], r_memory)
+
+    a, b, r = np.concatenate(ends_a), np.concatenate(ends_b), np.concatenate(ohms)
+    new_id, kept = _merge(len(n.names), a[r == 0], b[r == 0])
+    real = (r > 0) & np.isfinite(r)
+
+    mosfets = None
+    if not isinstance(cell, OneR):
+        upper, lower = (n.middle, n.y) if cell.drive_line == "BL" else (n.x, n.middle)
+        mosfets = Mosfets(
+            names=tuple(_grid("mcell", rows, cols)),
+            drain=new_id[upper.ravel()],
+            gate=new_id[np.repeat(n.gate, cols)],
+            source=new_id[lower.ravel()],
+            card=cell.nmos,
+        )
+
+    labels = [*_grid("vin", rows), *_grid("vout", cols)]
+    terminals = np.concatenate([n.driver, n.sense])
+    volts = np.hstack([v, np.zeros((len(v), cols))])
+    if not isinstance(cell, OneR):
+        labels += _grid("vgate", rows)
+        terminals = np.concatenate([terminals, n.gate])
+        volts = np.hstack([volts, np.full((len(v), rows), cell.v_gate)])
+
+    return Circuit(
+        title=f"{rows}x{cols} {type(cell).__name__} tile",
+        nodes=tuple(n.names[k] for k in kept.tolist()),
+        resistors=Resistors(
+            names=tuple(name for name, keep in zip(names, real.tolist(), strict=True) if keep),
+            a=new_id[a[real]],
+            b=new_id[b[real]],
+            r=r[real],
+        ),
+        sources=VoltageSources(
+            names=tuple(labels),
+            plus=new_id[terminals],
+            minus=np.full(len(terminals), GROUND),
+            v=volts,
+        ),
+        mosfets=mosfets,
+        layout=Layout(
+            x=new_id[n.x],
+            y=new_id[n.y],
+            inputs=np.arange(rows),
+            outputs=np.arange(rows, rows + cols),
+        ),
+    )

@@ -1,0 +1,63 @@
+"""Cells: what stands between a drive line and a sense line at one crossing.
+
+A cell is data. `netlists.build` turns it into elements, `circuitsim` calibrates it.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from netlists.devices import Level1Nmos, OhmicRram
+from netlists.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneR:
+    """A bare resistive memory between the two lines: linear, so no calibration is needed."""
+
+    n_rram: ClassVar[int] = 1
+    rram: OhmicRram = field(default_factory=OhmicRram)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TransistorCell:
+    """What the cells with an access transistor share.
+
+    rram: the memory.  nmos: the access transistor.  v_gate: word-line voltage, V.
+    drive_line: which of the two other lines carries the inputs. The memory sits on the bit line and
+    the transistor on the source line, so "BL" puts the memory next to the input and "SL" the
+    transistor.
+    """
+
+    n_rram: ClassVar[int]
+    rram: OhmicRram = field(default_factory=OhmicRram)
+    nmos: Level1Nmos = field(default_factory=Level1Nmos)
+    v_gate: float = 1.2
+    drive_line: Literal["BL", "SL"] = "BL"
+
+    def __post_init__(self) -> None:
+        if not self.v_gate > self.nmos.vto:
+            raise InputError(
+                f"{type(self).__name__}: v_gate={self.v_gate!r} V does not exceed the threshold "
+                f"vto={self.nmos.vto!r} V, so no cell would conduct; raise the gate voltage."
+            )
+        if self.drive_line not in ("BL", "SL"):
+            raise InputError(
+                f"{type(self).__name__}: drive_line={self.drive_line!r} must be 'BL' or 'SL'."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneTransistorOneR(_TransistorCell):
+    """1T1R: one memory in series with one transistor."""
+
+    n_rram: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneTransistorTwoR(_TransistorCell):
+    """1T2R: two memories in parallel, in series with one transistor (bnn-1t2r, Fig. 2)."""
+
+    n_rram: ClassVar[int] = 2
+
+
+Cell = OneR | OneTransistorOneR | OneTransistorTwoR

@@ -1,0 +1,109 @@
+"""Is a circuit solvable? Graph checks that run before any solver."""
+
+from dataclasses import dataclass, replace
+
+import networkx as nx
+import numpy as np
+
+from netlists.circuit import GROUND, Circuit
+from netlists.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What the graph shows.
+
+    islands: groups of node names with no conducting path to ground; their voltage is undefined.
+    shorted: pairs of source names that fight over one node, or a source with both ends on one node.
+    missing: what the circuit lacks altogether.
+    """
+
+    islands: tuple[tuple[str, ...], ...] = ()
+    shorted: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def floating(self) -> tuple[str, ...]:
+        """Every node without a path to ground."""
+        return tuple(node for island in self.islands for node in island)
+
+    @property
+    def solvable(self) -> bool:
+        """Whether all voltages that matter are defined; floating islands carry no current."""
+        return not self.shorted and not self.missing
+
+    def require_solvable(self) -> None:
+        """Raise InputError with everything that stands in the way."""
+        if not self.solvable:
+            raise InputError("circuit cannot be solved: " + "; ".join(self.missing + self.shorted))
+
+
+def _conducting_graph(circuit: Circuit) -> nx.MultiGraph:
+    graph: nx.MultiGraph = nx.MultiGraph()
+    graph.add_nodes_from(range(len(circuit.nodes)))
+    pairs = [(circuit.resistors.a, circuit.resistors.b)]
+    pairs.append((circuit.sources.plus, circuit.sources.minus))
+    if circuit.mosfets is not None:
+        pairs.append((circuit.mosfets.drain, circuit.mosfets.source))
+    for a, b in pairs:
+        graph.add_edges_from(zip(a.tolist(), b.tolist(), strict=True))
+    return graph
+
+
+def _shorts(circuit: Circuit) -> tuple[str, ...]:
+    """Sources that close a loop of sources; each such loop has no unique current."""
+    forest: nx.Graph = nx.Graph()
+    forest.add_nodes_from(range(len(circuit.nodes)))
+    found = []
+    owner = nx.utils.UnionFind(forest.nodes)
+    sources = circuit.sources
+    for name, plus, minus in zip(
+        sources.names, sources.plus.tolist(), sources.minus.tolist(), strict=True
+    ):
+        if owner[plus] == owner[minus]:
+            found.append(f"source {name} is shorted (node {circuit.nodes[plus]})")
+        else:
+            owner.union(plus, minus)
+    return tuple(found)
+
+
+def check(circuit: Circuit) -> CheckReport:
+    """Floating nodes, islands, shorted or missing sources of a circuit."""
+    missing = []
+    if not len(circuit.layout.inputs):
+        missing.append("no input source")
+    if not len(circuit.layout.outputs):
+        missing.append("no sense source")
+    groups = nx.connected_components(_conducting_graph(circuit))
+    islands = tuple(
+        tuple(circuit.nodes[k] for k in sorted(group)) for group in groups if GROUND not in group
+    )
+    return CheckReport(islands=islands, shorted=_shorts(circuit), missing=tuple(missing))
+
+
+def without_islands(circuit: Circuit, report: CheckReport) -> Circuit:
+    """The same circuit with the elements of floating islands left out; node ids stay valid."""
+    if not report.islands:
+        return circuit
+    index = {name: k for k, name in enumerate(circuit.nodes)}
+    floating = np.zeros(len(circuit.nodes), dtype=bool)
+    floating[[index[name] for name in report.floating]] = True
+    resistors, mosfets = circuit.resistors, circuit.mosfets
+    keep = ~floating[resistors.a]
+    resistors = replace(
+        resistors,
+        names=tuple(n for n, k in zip(resistors.names, keep.tolist(), strict=True) if k),
+        a=resistors.a[keep],
+        b=resistors.b[keep],
+        r=resistors.r[keep],
+    )
+    if mosfets is not None:
+        stay = ~floating[mosfets.drain]
+        mosfets = replace(
+            mosfets,
+            names=tuple(n for n, k in zip(mosfets.names, stay.tolist(), strict=True) if k),
+            drain=mosfets.drain[stay],
+            gate=mosfets.gate[stay],
+            source=mosfets.source[stay],
+        )
+    return replace(circuit, resistors=resistors, mosfets=mosfets)

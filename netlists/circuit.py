@@ -1,0 +1,78 @@
+"""The one intermediate form: a node table and element groups as arrays.
+
+`build` makes it from a tile, `spice` writes it as text, `check` inspects it, solvers consume it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netlists.devices import Level1Nmos
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+GROUND = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resistors:
+    """names: n strings; a, b: node ids [n]; r: ohm [n], positive and finite."""
+
+    names: tuple[str, ...]
+    a: IntArray
+    b: IntArray
+    r: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VoltageSources:
+    """names: n strings; plus, minus: node ids [n]; v: volts [batch, n]."""
+
+    names: tuple[str, ...]
+    plus: IntArray
+    minus: IntArray
+    v: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mosfets:
+    """n-channel transistors sharing one card; bulk is ground. drain, gate, source: node ids [n]."""
+
+    names: tuple[str, ...]
+    drain: IntArray
+    gate: IntArray
+    source: IntArray
+    card: Level1Nmos
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layout:
+    """Where the crossbar stands in the circuit.
+
+    x, y: node ids [rows, cols] of the drive-line and sense-line side of each cell.
+    inputs: source index [rows] that drives each row.  outputs: source index [cols] that senses.
+    """
+
+    x: IntArray
+    y: IntArray
+    inputs: IntArray
+    outputs: IntArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Circuit:
+    """A circuit. nodes[0] is ground, named "0"; names are lower case and unique."""
+
+    title: str
+    nodes: tuple[str, ...]
+    resistors: Resistors
+    sources: VoltageSources
+    mosfets: Mosfets | None
+    layout: Layout
+
+    @property
+    def batch(self) -> int:
+        """Number of input vectors."""
+        return int(self.sources.v.shape[0])

@@ -1,0 +1,159 @@
+"""Stuck devices: kinds, rates and sampled maps.
+
+Faults belong to single memories, after weights have been encoded, never to weights. The states are
+named by what the device does (LRS, HRS), because SA0 and SA1 mean opposite things in different
+papers.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netlists.errors import InputError
+
+if TYPE_CHECKING:
+    from netlists.tile import TileSpec
+
+
+class FaultKind(IntEnum):
+    """State of one memory; the values are those stored in files."""
+
+    NONE = 0
+    STUCK_LRS = 1
+    STUCK_HRS = 2
+
+
+# What SA0 and SA1 stand for, as each paper or tool defines them.
+SA_CONVENTIONS: dict[str, tuple[FaultKind, FaultKind]] = {
+    "rramedy": (FaultKind.STUCK_HRS, FaultKind.STUCK_LRS),
+    "drop-connect": (FaultKind.STUCK_LRS, FaultKind.STUCK_HRS),
+    "pytorx": (FaultKind.STUCK_LRS, FaultKind.STUCK_HRS),
+}
+
+
+def sa_kinds(convention: str | None) -> tuple[FaultKind, FaultKind]:
+    """(SA0, SA1) as `convention` means them; raises InputError unless it is a known name."""
+    if convention not in SA_CONVENTIONS:
+        raise InputError(
+            f"SA0/SA1 mean opposite states in different papers, and convention={convention!r} "
+            f"names none of {', '.join(SA_CONVENTIONS)}; name one, or use stuck_lrs and stuck_hrs."
+        )
+    return SA_CONVENTIONS[convention]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultRates:
+    """Probability that a memory is stuck in either state; raises InputError unless they fit in 1."""
+
+    stuck_lrs: float = 0.0
+    stuck_hrs: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("stuck_lrs", "stuck_hrs"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(
+                    f"FaultRates: {name}={getattr(self, name)!r} must lie in [0, 1]; "
+                    "rates are fractions, 5 % is 0.05."
+                )
+        if self.total > 1:
+            raise InputError(
+                f"FaultRates: stuck_lrs={self.stuck_lrs!r} + stuck_hrs={self.stuck_hrs!r} = "
+                f"{self.total!r} exceeds 1; a memory has one state."
+            )
+
+    @property
+    def total(self) -> float:
+        """Probability that a memory is stuck at all."""
+        return self.stuck_lrs + self.stuck_hrs
+
+    @classmethod
+    def from_ocr(cls, total: float, ocr: float) -> "FaultRates":
+        """Split a total rate by the open-close ratio, stuck-HRS : stuck-LRS (fpt, Section IV-A)."""
+        if not 0 <= ocr < float("inf"):
+            raise InputError(f"FaultRates: ocr={ocr!r} must be a finite ratio of at least 0.")
+        return cls(stuck_lrs=total / (1 + ocr), stuck_hrs=total * ocr / (1 + ocr))
+
+    @classmethod
+    def from_sa(
+        cls, *, sa0: float = 0.0, sa1: float = 0.0, convention: str | None = None
+    ) -> "FaultRates":
+        """Rates given as SA0/SA1 under a named convention; raises InputError without one."""
+        rate = dict(zip(sa_kinds(convention), (sa0, sa1), strict=True))
+        return cls(stuck_lrs=rate[FaultKind.STUCK_LRS], stuck_hrs=rate[FaultKind.STUCK_HRS])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FaultMap:
+    """Which memories of one tile are stuck, and how that came to be.
+
+    kind: `FaultKind` values, int8, the tile's `g_shape`.
+    requested: the rates asked for, where the map was sampled.
+    seed: the random stream it was sampled from, as text.
+    """
+
+    kind: NDArray[np.int8]
+    requested: FaultRates | None = None
+    seed: str = ""
+    sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        given = np.asarray(self.kind)
+        known = np.isin(given, [int(k) for k in FaultKind])
+        if not known.all():
+            where = tuple(int(k) for k in np.argwhere(~known)[0])
+            raise InputError(
+                f"FaultMap: kind{list(where)}={given[where]!r} is not one of "
+                f"{', '.join(f'{int(k)} ({k.name})' for k in FaultKind)}."
+            )
+        kind = given.astype(np.int8)
+        kind.flags.writeable = False
+        object.__setattr__(self, "kind", kind)
+        content = str(kind.shape).encode() + np.ascontiguousarray(kind).tobytes()
+        object.__setattr__(self, "sha256", hashlib.sha256(content).hexdigest())
+
+    @property
+    def realised(self) -> FaultRates:
+        """The rates counted on the map."""
+        n = self.kind.size
+        return FaultRates(
+            stuck_lrs=np.count_nonzero(self.kind == FaultKind.STUCK_LRS) / n,
+            stuck_hrs=np.count_nonzero(self.kind == FaultKind.STUCK_HRS) / n,
+        )
+
+
+def sample_kinds(
+    shape: tuple[int, ...], rates: FaultRates, *, rng: np.random.Generator
+) -> NDArray[np.int8]:
+    """Independent fault kinds of the given shape, int8.
+
+    One uniform number decides each memory: LRS from below, HRS from above. Two draws from equal
+    streams are therefore nested (every memory stuck at 5 % is stuck alike at 10 %), which removes
+    chip-to-chip noise from comparisons across rates.
+    """
+    u = rng.random(shape)
+    kind = np.zeros(shape, dtype=np.int8)
+    kind[u < rates.stuck_lrs] = FaultKind.STUCK_LRS
+    kind[u >= 1.0 - rates.stuck_hrs] = FaultKind.STUCK_HRS
+    return kind
+
+
+def _stream_name(rng: np.random.Generator) -> str:
+    sequence = rng.bit_generator.seed_seq
+    if isinstance(sequence, np.random.SeedSequence):
+        return f"entropy={sequence.entropy} spawn_key={sequence.spawn_key}"
+    return "unknown"
+
+
+def sample_faults(spec: "TileSpec", rates: FaultRates, *, rng: np.random.Generator) -> FaultMap:
+    """A fault map for one tile, each memory stuck independently at the given rates.
+
+    The memories of a 1T2R cell are drawn plane by plane, so that the first plane equals the map of
+    a 1T1R tile drawn from an equal stream: variants with more devices share the faults they can.
+    """
+    planes = sample_kinds((spec.cell.n_rram, spec.rows, spec.cols), rates, rng=rng)
+    kind = planes[0] if spec.cell.n_rram == 1 else np.moveaxis(planes, 0, -1)
+    return FaultMap(kind=kind, requested=rates, seed=_stream_name(rng))

@@ -1,0 +1,125 @@
+"""Circuit -> SPICE text. Number formatting and dialect quirks live here only.
+
+Traps that shaped it (observed on ngspice 39 and 46): `1M` is milli, so numbers carry no suffix;
+names fold to lower case, so only lower case is written; line 1 is the title; a title or comment
+with the word "error" is taken for one by libraries that read the log.
+"""
+
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from netlists.circuit import Circuit
+from netlists.errors import InputError
+
+DIALECTS = ("ngspice",)
+
+# Tolerances for circuits with transistors; a linear circuit is solved in one step without them.
+NONLINEAR_OPTIONS = "reltol=1e-6 abstol=1e-15 vntol=1e-9 gmin=1e-18"
+
+
+def _number(value: float) -> str:
+    """Shortest text that reads back as the same double."""
+    return repr(float(value))
+
+
+def _elements(circuit: Circuit, *, vector: int | None) -> list[str]:
+    nodes = circuit.nodes
+    r, s, m = circuit.resistors, circuit.sources, circuit.mosfets
+    lines = [
+        f"{name} {nodes[a]} {nodes[b]} {ohm!r}"
+        for name, a, b, ohm in zip(r.names, r.a.tolist(), r.b.tolist(), r.r.tolist(), strict=True)
+    ]
+    if m is not None:
+        size = f"w={_number(m.card.w)} l={_number(m.card.l)}"
+        lines += [
+            f"{name} {nodes[d]} {nodes[g]} {nodes[src]} 0 access {size}"
+            for name, d, g, src in zip(
+                m.names, m.drain.tolist(), m.gate.tolist(), m.source.tolist(), strict=True
+            )
+        ]
+        card = " ".join(f"{key}={_number(value)}" for key, value in m.card.parameters().items())
+        lines.append(f".model access nmos (level=1 {card})")
+    inputs = set(circuit.layout.inputs.tolist())
+    volts = s.v[0 if vector is None else vector].tolist()
+    for k, (name, plus, minus) in enumerate(
+        zip(s.names, s.plus.tolist(), s.minus.tolist(), strict=True)
+    ):
+        value = "external" if vector is None and k in inputs else f"dc {volts[k]!r}"
+        lines.append(f"{name} {nodes[plus]} {nodes[minus]} {value}")
+    return lines
+
+
+def solver_options(circuit: Circuit, *, klu: bool = True) -> str:
+    """The `.options` line for this circuit, or "" where ngspice's defaults do."""
+    words = (["klu"] if klu else []) + ([NONLINEAR_OPTIONS] if circuit.mosfets else [])
+    return f".options {' '.join(words)}" if words else ""
+
+
+def to_spice(circuit: Circuit, *, dialect: str = "ngspice", vector: int = 0) -> str:
+    """A complete netlist of one input vector that `ngspice -b` runs and prints currents for.
+
+    Raises InputError on an unknown dialect or a vector that the circuit does not have.
+    """
+    if dialect not in DIALECTS:
+        raise InputError(f"dialect={dialect!r} is not one of {', '.join(DIALECTS)}.")
+    if not 0 <= vector < circuit.batch:
+        raise InputError(f"vector={vector} is not one of the circuit's {circuit.batch} inputs.")
+    sensed = [circuit.sources.names[k] for k in circuit.layout.outputs.tolist()]
+    lines = [
+        f"* {circuit.title}, input {vector + 1} of {circuit.batch}",
+        *_elements(circuit, vector=vector),
+        solver_options(circuit),
+        ".control",
+        "set numdgt=16",
+        "op",
+        *(f"print i({name})" for name in sensed),
+        "quit",
+        ".endc",
+        ".end",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def to_spice_deck(circuit: Circuit, *, klu: bool = True) -> str:
+    """The netlist for a library session that feeds the row voltages itself.
+
+    Row sources are declared `external`; an index source carries the sweep over input vectors.
+    """
+    lines = [
+        f"* {circuit.title}, {circuit.batch} inputs",
+        *_elements(circuit, vector=None),
+        "vindex index 0 dc 0",
+        "rindex index 0 1.0",
+        solver_options(circuit, klu=klu),
+        ".end",
+    ]
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def write_spice(
+    circuit: Circuit, file: str | Path | IO[str], dialect: str = "ngspice", *, vector: int = 0
+) -> None:
+    """Write `to_spice` to a path or an open text stream."""
+    text = to_spice(circuit, dialect=dialect, vector=vector)
+    if isinstance(file, str | Path):
+        Path(file).write_text(text)
+    else:
+        file.write(text)
+
+
+def read_printed_currents(output: str, names: tuple[str, ...]) -> np.ndarray:
+    """Currents that `ngspice -b` printed for the named sources, A, in the order of `names`.
+
+    Raises InputError naming the first source whose current is not in the output.
+    """
+    printed = {}
+    for line in output.splitlines():
+        left, equals, right = line.partition("=")
+        if equals and left.strip().startswith("i("):
+            printed[left.strip()[2:-1]] = float(right)
+    for name in names:
+        if name not in printed:
+            raise InputError(f"ngspice printed no current for {name}:\n{output[-2000:]}")
+    return np.array([printed[name] for name in names])

@@ -1,0 +1,178 @@
+"""A tile: its geometry, its wires, what is programmed into it and what is applied to it."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from netlists.cells import Cell, OneR
+from netlists.errors import InputError
+from netlists.faults import FaultKind, FaultMap
+
+FloatArray = NDArray[np.float64]
+
+
+def _readonly(values: ArrayLike) -> FloatArray:
+    array = np.array(values, dtype=np.float64)
+    array.flags.writeable = False
+    return array
+
+
+def _resistance(name: str, values: ArrayLike, *, may_be_open: bool) -> FloatArray:
+    array = _readonly(values)
+    bad = np.isnan(array) | (array < 0) | (np.isinf(array) & (not may_be_open))
+    if bad.any():
+        where = "" if array.ndim == 0 else f" at {tuple(int(k) for k in np.argwhere(bad)[0])}"
+        limit = "at least 0 ohm, inf for an open" if may_be_open else "finite and at least 0 ohm"
+        raise InputError(f"Wires: {name}={array[bad].flat[0]!r}{where} must be {limit}.")
+    return array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Wires:
+    """Line resistances, ohm; 0 is a perfect conductor and inf an open.
+
+    r_row_segment: scalar or [rows, cols]; entry (i, j) is the segment that arrives at x(i, j) from
+        the input side.
+    r_col_segment: scalar or [rows, cols]; entry (i, j) is the segment that leaves y(i, j) towards
+        the sense side.
+    r_driver: scalar or [rows], in series with each input.  r_sense: scalar or [cols], in series
+        with each virtual ground.
+
+    Raises InputError on a negative or NaN resistance, and on an infinite driver or sense resistance.
+    """
+
+    r_row_segment: ArrayLike
+    r_col_segment: ArrayLike
+    r_driver: ArrayLike = 0.0
+    r_sense: ArrayLike = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("r_row_segment", "r_col_segment", "r_driver", "r_sense"):
+            checked = _resistance(name, getattr(self, name), may_be_open=name.endswith("segment"))
+            object.__setattr__(self, name, checked)
+
+    def expand(self, rows: int, cols: int) -> "Wires":
+        """The same wires with every field at full shape; raises InputError where one does not fit."""
+        shapes = {
+            "r_row_segment": (rows, cols),
+            "r_col_segment": (rows, cols),
+            "r_driver": (rows,),
+            "r_sense": (cols,),
+        }
+        full = {}
+        for name, shape in shapes.items():
+            value = np.asarray(getattr(self, name))
+            if value.ndim and value.shape != shape:
+                raise InputError(
+                    f"Wires: {name}.shape={value.shape} != {shape} of a {rows}x{cols} tile; "
+                    "give a scalar or the full shape."
+                )
+            full[name] = np.broadcast_to(value, shape)
+        return Wires(**full)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TileSpec:
+    """The array before anything is programmed: rows x cols cells of one kind on given wires.
+
+    v_read: nominal input amplitude, V; cells are calibrated at it.
+    """
+
+    rows: int
+    cols: int
+    wires: Wires
+    cell: Cell = field(default_factory=OneR)
+    v_read: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.cols < 1:
+            raise InputError(f"TileSpec: rows={self.rows}, cols={self.cols} must be at least 1.")
+        if not 0 < self.v_read < float("inf"):
+            raise InputError(f"TileSpec: v_read={self.v_read!r} V must be positive and finite.")
+        object.__setattr__(self, "wires", self.wires.expand(self.rows, self.cols))
+
+    @property
+    def g_shape(self) -> tuple[int, ...]:
+        """Shape of the device conductances: [rows, cols], or [rows, cols, 2] for 1T2R."""
+        n = self.cell.n_rram
+        return (self.rows, self.cols) if n == 1 else (self.rows, self.cols, n)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tile:
+    """A programmed array.
+
+    g: conductance each memory was programmed to, S, `spec.g_shape`.
+    faults: what became of the memories; None where all work.
+
+    Raises InputError when g has another shape or an entry that is negative or not finite.
+    """
+
+    spec: TileSpec
+    g: ArrayLike
+    faults: FaultMap | None = None
+
+    def __post_init__(self) -> None:
+        g = _readonly(self.g)
+        if g.shape != self.spec.g_shape:
+            raise InputError(f"Tile: g.shape={g.shape} != spec.g_shape={self.spec.g_shape}.")
+        bad = ~(np.isfinite(g) & (g >= 0))
+        if bad.any():
+            where = tuple(int(k) for k in np.argwhere(bad)[0])
+            raise InputError(
+                f"Tile: g{list(where)}={g[where]!r} S must be finite and at least 0; "
+                "conductances are the inverse of resistances in ohm."
+            )
+        if self.faults is not None and self.faults.kind.shape != self.spec.g_shape:
+            raise InputError(
+                f"Tile: faults.kind.shape={self.faults.kind.shape} != "
+                f"spec.g_shape={self.spec.g_shape}."
+            )
+        object.__setattr__(self, "g", g)
+
+    @property
+    def g_device(self) -> FloatArray:
+        """Conductance each memory really has, faults applied, S, `spec.g_shape`."""
+        g = np.asarray(self.g)
+        if self.faults is None:
+            return g
+        rram = self.spec.cell.rram
+        return apply_stuck(g, self.faults.kind, g_lrs=rram.g_lrs, g_hrs=rram.g_hrs)
+
+
+def apply_stuck(
+    g: FloatArray, kind: NDArray[np.int8], *, g_lrs: float, g_hrs: float
+) -> FloatArray:
+    """Device conductances with the stuck ones overwritten; `g` and `kind` share their shape."""
+    return np.select(
+        [kind == FaultKind.STUCK_LRS, kind == FaultKind.STUCK_HRS], [g_lrs, g_hrs], default=g
+    )
+
+
+def inject(tile: Tile, faults: FaultMap) -> Tile:
+    """The same programmed tile with these faults in place of any it had."""
+    return replace(tile, faults=faults)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drive:
+    """Input voltages: v is [batch, rows] or [rows], V."""
+
+    v: ArrayLike
+
+    def __post_init__(self) -> None:
+        v = np.atleast_2d(_readonly(self.v))
+        if v.ndim != 2 or v.shape[0] == 0:
+            raise InputError(f"Drive: v.shape={v.shape} must be (batch, rows) with batch >= 1.")
+        if not np.isfinite(v).all():
+            where = tuple(int(k) for k in np.argwhere(~np.isfinite(v))[0])
+            raise InputError(f"Drive: v{list(where)}={v[where]!r} V is not a finite voltage.")
+        object.__setattr__(self, "v", v)
+
+    def for_tile(self, spec: TileSpec) -> FloatArray:
+        """The voltages, [batch, rows]; raises InputError when they do not fit the tile."""
+        v = np.asarray(self.v)
+        if v.shape[1] != spec.rows:
+            raise InputError(f"Drive: v.shape={v.shape} != (batch, rows)=(*, {spec.rows}).")
+        return v
