@@ -1,0 +1,37 @@
+"""Tiles -> operators, by fidelity."""
+
+from collections.abc import Callable
+from enum import Enum
+
+import numpy as np
+
+from circuitsim import effective_conductance
+from circuitsim.calibrate import calibrate
+from netlists.cells import OneR
+from netlists.tile import FloatArray, Tile, TileSpec
+
+
+class Fidelity(Enum):
+    """What a column current is taken to be.
+
+    IDEAL: G^T v with memory conductances alone, as the papers do: no wires, no transistor.
+    LINEAR: exact nodal solution with wires, each cell at its calibrated secant conductance.
+    """
+
+    IDEAL = "ideal"
+    LINEAR = "linear"
+
+
+def cell_function(spec: TileSpec, fidelity: Fidelity) -> Callable[[FloatArray], FloatArray]:
+    """Total memory conductance, S -> cell conductance, S, as this fidelity sees the cell."""
+    if fidelity is Fidelity.IDEAL or isinstance(spec.cell, OneR):
+        return np.asarray
+    return calibrate(spec.cell, spec.v_read)
+
+
+def tile_operator(tile: Tile, fidelity: Fidelity) -> FloatArray:
+    """i_out = operator @ v; S [cols, rows]."""
+    if fidelity is Fidelity.IDEAL:
+        g = tile.g_device
+        return (g if g.ndim == 2 else g.sum(axis=2)).T
+    return effective_conductance(tile)

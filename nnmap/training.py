@@ -1,0 +1,59 @@
+"""Training and evaluation, seeded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nnmap.data import Dataset
+from nnmap.models import bnn_mlp
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is made; equal recipes give equal networks on one machine and torch version.
+
+    hidden: features of each hidden layer.  lr: Adam's first step size, annealed to 0 by cosine.
+    """
+
+    hidden: tuple[int, ...]
+    activation: str = "relu"
+    epochs: int = 10
+    batch: int = 128
+    lr: float = 0.01
+    seed: int = 0
+
+
+def train(
+    recipe: Recipe, data: Dataset, *, on_epoch: Callable[[int], None] = lambda epoch: None
+) -> nn.Sequential:
+    """A trained binary-weight perceptron, in eval mode; `on_epoch` hears of each finished epoch."""
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        sizes = (data.train_x.shape[1], *recipe.hidden, int(data.train_y.max()) + 1)
+        model = bnn_mlp(sizes, recipe.activation)
+        optimiser = torch.optim.Adam(model.parameters(), lr=recipe.lr)
+        steps = recipe.epochs * -(-len(data.train_x) // recipe.batch)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        for epoch in range(recipe.epochs):
+            for chosen in torch.randperm(len(data.train_x)).split(recipe.batch):
+                if len(chosen) < 2:
+                    continue  # batch norm needs two samples
+                optimiser.zero_grad()
+                logits = model(data.train_x[chosen])
+                nn.functional.cross_entropy(logits, data.train_y[chosen]).backward()
+                optimiser.step()
+                schedule.step()
+            on_epoch(epoch + 1)
+    return model.eval()
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, batch: int = 1000) -> float:
+    """Fraction of inputs whose largest logit is the label."""
+    hits = sum(
+        int((model(part).argmax(1) == label).sum())
+        for part, label in zip(x.split(batch), y.split(batch), strict=True)
+    )
+    return hits / len(x)
