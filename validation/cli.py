@@ -1,0 +1,171 @@
+"""The `xbarverify` command."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from circuitsim import NgspiceError, compare, solve
+from netlists import InputError, MissingToolError, build_circuit, check, to_spice
+from validation.config import EvaluationFile, TileFile, read_toml
+from validation.doctor import examine
+from validation.evaluate import Evaluation, evaluate, rewrite_report
+from validation.report import audit_summary
+from validation.single import build_tile
+
+app = typer.Typer(
+    help="Circuit-level verification of RRAM crossbars.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+TomlFile = Annotated[Path, typer.Argument(help="TOML file", show_default=False)]
+
+
+@app.command()
+def doctor() -> None:
+    """Show what this machine has and what each missing thing costs."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for finding in examine():
+        mark = "[green]ok[/]" if finding.well else "[yellow]![/]"
+        table.add_row(mark, finding.what, f"{finding.found}. {finding.cost}" if finding.cost else finding.found)
+    out.print(table)
+
+
+@app.command()
+def netlist(
+    file: TomlFile,
+    output: Annotated[Path | None, typer.Option("-o", help="write here, not to stdout")] = None,
+) -> None:
+    """Write the SPICE netlist of a tile; `ngspice -b` runs it as it is."""
+    tile, drive = build_tile(read_toml(file, TileFile), beside=file.parent)
+    text = to_spice(build_circuit(tile, drive))
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text)
+    except OSError as problem:
+        raise InputError(f"{output} cannot be written: {problem.strerror}.") from None
+
+
+@app.command("solve")
+def solve_command(
+    file: TomlFile,
+    solver: Annotated[list[str] | None, typer.Option(help="nodal or ngspice; repeatable")] = None,
+) -> None:
+    """Solve a tile; with two solvers, print how far they agree."""
+    tile, drive = build_tile(read_toml(file, TileFile), beside=file.parent)
+    floating = check(build_circuit(tile, drive)).floating
+    if floating:
+        out.print(f"{len(floating)} floating nodes carry no current, among them {floating[0]}")
+    names = solver or ["nodal"]
+    solutions = {name: solve(tile, drive, name) for name in names}
+    table = Table("solver", "inputs", "largest current", "power", "KCL residual", "time")
+    for solution in solutions.values():
+        table.add_row(
+            solution.solver,
+            str(len(solution.i_out)),
+            f"{solution.i_out.max():.6e} A",
+            f"{solution.power.max():.4e} W",
+            f"{solution.kcl_residual:.1e}",
+            f"{1e3 * sum(solution.timings.values()):.1f} ms",
+        )
+    out.print(table)
+    reference = solutions[names[-1]]
+    for name in names[:-1]:
+        found = compare(solutions[name], reference)
+        out.print(
+            f"{name} against {names[-1]}: largest relative difference {found.max_relative:.3e} "
+            f"of full scale ({found.full_scale:.3e} A), p99 {found.p99_relative:.3e}, "
+            f"{found.adc_steps(8):.2g} steps of an 8-bit converter"
+        )
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    columns = (
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda more: progress.advance(task, more)
+
+
+def _show(found: Evaluation) -> None:
+    table = Table(title="test accuracy, mean over chips with 95 % interval")
+    variants = list(dict.fromkeys((r.activation, r.cell, r.fidelity) for r in found.rows))
+    table.add_column("stuck")
+    for activation, cell, fidelity in variants:
+        table.add_column(f"{activation}\n{cell} {fidelity}", justify="right")
+    cells = {(r.rate, r.activation, r.cell, r.fidelity): r for r in found.rows}
+    for rate in sorted({r.rate for r in found.rows}):
+        line = [f"{rate:.0%}" if 100 * rate % 1 == 0 else f"{rate:.1%}"]
+        for variant in variants:
+            interval = cells[(rate, *variant)].accuracy
+            half = 100 * (interval.high - interval.mean)
+            line.append(f"{100 * interval.mean:.1f} ± {half:.1f}")
+        table.add_row(*line)
+    out.print(table)
+    summary = audit_summary(found.audits)
+    if summary:
+        steps = summary["max_adc_steps"]
+        out.print(
+            f"audit: {summary['reads']} reads against {summary['solver']}: LINEAR within "
+            f"{100 * summary['max_relative']:.3f} % of full scale"
+            + (f" ({steps:.2f} ADC steps)" if steps is not None else "")
+            + f", IDEAL within {100 * summary['ideal_max_relative']:.1f} %"
+        )
+    out.print(f"report: {found.report}", soft_wrap=True)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    file: TomlFile,
+    folder: Annotated[Path | None, typer.Option("--out", help="in place of [run] out")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="in place of [run] workers")] = None,
+) -> None:
+    """Run, or continue, an evaluation: network, faults, circuit, audit, report."""
+    config = read_toml(file, EvaluationFile)
+    changes = {"out": None if folder is None else str(folder), "workers": workers}
+    run = config.run.model_copy(update={k: v for k, v in changes.items() if v is not None})
+    _show(evaluate(config.model_copy(update={"run": run}), progress=_bar))
+
+
+@app.command("report")
+def report_command(
+    folder: Annotated[Path, typer.Argument(help="folder of a finished evaluation")],
+) -> None:
+    """Write report.html again from a finished evaluation's store."""
+    out.print(f"report: {rewrite_report(folder)}", soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point: bad input exits with 2 and one sentence, an interrupt with 130."""
+    try:
+        app()
+    except (InputError, MissingToolError) as problem:
+        err.print(f"[red]error:[/] {problem}", markup=True, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except NgspiceError as problem:
+        err.print(f"[red]ngspice failed:[/] {problem}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        err.print("interrupted; finished work is kept, the same command continues.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""What users write in TOML, checked by pydantic and turned into the toolkit's own types."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from netlists import (
+    Cell,
+    InputError,
+    OhmicRram,
+    OneR,
+    OneTransistorOneR,
+    OneTransistorTwoR,
+    TileSpec,
+    Wires,
+)
+from nnmap import Fidelity, MappingPlan, Recipe
+
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+CellKind = Literal["1r", "1t1r", "1t2r"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TileSection(_Section):
+    """[tile]: geometry, wires in ohm, read voltage in V."""
+
+    rows: int = Field(64, ge=1, le=1024)
+    cols: int = Field(64, ge=1, le=1024)
+    r_row_segment: float = 1.0
+    r_col_segment: float = 1.0
+    r_driver: float = 0.0
+    r_sense: float = 0.0
+    v_read: float = 0.2
+
+
+class CellSection(_Section):
+    """[cell]: the memory's two states in ohm, and how it is accessed."""
+
+    kind: CellKind = "1t1r"
+    r_lrs: float = 10e3
+    r_hrs: float = 1e6
+    v_gate: float = 1.2
+    drive_line: Literal["BL", "SL"] = "BL"
+
+    def build(self, kind: CellKind | None = None) -> Cell:
+        """The cell, of `kind` where one is given."""
+        rram = OhmicRram(r_lrs=self.r_lrs, r_hrs=self.r_hrs)
+        kind = kind or self.kind
+        if kind == "1r":
+            return OneR(rram=rram)
+        made = OneTransistorOneR if kind == "1t1r" else OneTransistorTwoR
+        return made(rram=rram, v_gate=self.v_gate, drive_line=self.drive_line)
+
+
+def tile_spec(tile: TileSection, cell: Cell) -> TileSpec:
+    """The spec that [tile] and a cell describe."""
+    wires = Wires(
+        r_row_segment=tile.r_row_segment,
+        r_col_segment=tile.r_col_segment,
+        r_driver=tile.r_driver,
+        r_sense=tile.r_sense,
+    )
+    return TileSpec(rows=tile.rows, cols=tile.cols, wires=wires, cell=cell, v_read=tile.v_read)
+
+
+class ProgramSection(_Section):
+    """[program]: states of a single tile; a .npy file of siemens, or LRS with probability p_lrs."""
+
+    file: str | None = None
+    p_lrs: Rate = 0.5
+    seed: int = 0
+
+
+class TileFaultsSection(_Section):
+    """[faults] of a single tile."""
+
+    rate: Rate = 0.0
+    ocr: float = 1.0
+    seed: int = 0
+
+
+class DriveSection(_Section):
+    """[drive]: a .npy file of volts [batch, rows], or random binary inputs at the read voltage."""
+
+    file: str | None = None
+    batch: int = Field(1, ge=1)
+    seed: int = 0
+
+
+class TileFile(_Section):
+    """A single tile: `xbarverify netlist` and `xbarverify solve`."""
+
+    tile: TileSection = TileSection()
+    cell: CellSection = CellSection()
+    program: ProgramSection = ProgramSection()
+    faults: TileFaultsSection = TileFaultsSection()
+    drive: DriveSection = DriveSection()
+
+
+class NetworkSection(_Section):
+    """[network]: data set, binary-weight perceptron, training."""
+
+    dataset: Literal["digits", "mnist", "fashion"]
+    hidden: tuple[Annotated[int, Field(ge=1)], ...]
+    activations: tuple[Literal["relu", "tanh", "sigmoid"], ...] = ("relu",)
+    epochs: int = Field(10, ge=1)
+    lr: float = Field(0.01, gt=0)
+    seed: int = 0
+
+    def recipe(self, activation: str) -> Recipe:
+        """How the network with this activation is trained."""
+        return Recipe(
+            hidden=self.hidden,
+            activation=activation,
+            epochs=self.epochs,
+            lr=self.lr,
+            seed=self.seed,
+        )
+
+
+class MappingSection(_Section):
+    """[mapping]: encoding and converters; 0 bits leaves a converter out."""
+
+    encoding: Literal["pair", "offset"] = "pair"
+    dac_bits: int = Field(8, ge=0, le=24)
+    adc_bits: int = Field(8, ge=0, le=24)
+    adc_headroom: float = 1.25
+    offset_faults: bool = True
+
+    def plan(self, spec: TileSpec) -> MappingPlan:
+        """The mapping plan on tiles of this spec."""
+        return MappingPlan(
+            spec=spec,
+            encoding=self.encoding,
+            dac_bits=self.dac_bits or None,
+            adc_bits=self.adc_bits or None,
+            adc_headroom=self.adc_headroom,
+            offset_faults=self.offset_faults,
+        )
+
+
+class FaultsSection(_Section):
+    """[faults] of a campaign; `ocr` is stuck-HRS : stuck-LRS."""
+
+    rates: tuple[Rate, ...] = Field(min_length=1)
+    ocr: float = Field(1.0, ge=0.0)
+    chips: int = Field(8, ge=2)
+    seed: int = 0
+
+    @field_validator("rates")
+    @classmethod
+    def _rates_rise(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if list(rates) != sorted(set(rates)):
+            raise ValueError("rates must rise without repeats")
+        return rates
+
+
+class CompareSection(_Section):
+    """[compare]: what is run side by side."""
+
+    cells: tuple[CellKind, ...] = ("1t1r", "1t2r")
+    fidelities: tuple[Literal["ideal", "linear"], ...] = ("ideal", "linear")
+    test_images: int = Field(0, ge=0)
+
+    def chosen_fidelities(self) -> list[Fidelity]:
+        """The fidelities as the toolkit names them."""
+        return [Fidelity(name) for name in self.fidelities]
+
+
+class AuditSection(_Section):
+    """[audit]: how many tile inputs of the run ngspice solves again."""
+
+    samples: int = Field(32, ge=0)
+    seed: int = 0
+
+
+class RunSection(_Section):
+    """[run]: where results go and how many processes work on them."""
+
+    out: str = "out"
+    workers: int = Field(2, ge=1)
+
+
+class EvaluationFile(_Section):
+    """A campaign: `xbarverify evaluate`."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    reference: str | None = None
+    network: NetworkSection
+    tile: TileSection = TileSection()
+    cell: CellSection = CellSection()
+    mapping: MappingSection = MappingSection()
+    faults: FaultsSection
+    compare: CompareSection = CompareSection()
+    audit: AuditSection = AuditSection()
+    run: RunSection = RunSection()
+
+    def folder(self) -> Path:
+        """Where everything of this evaluation is written."""
+        return Path(self.run.out) / self.name
+
+
+File = TypeVar("File", bound=_Section)
+
+
+def read_toml(path: str | Path, kind: type[File]) -> File:
+    """Read and check a TOML file; raises InputError with the key, the value and the mend."""
+    try:
+        content = tomllib.loads(Path(path).read_text())
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InputError(f"{path} cannot be read: {problem}.") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise InputError(f"{path} is not TOML: {problem}.") from None
+    try:
+        return kind.model_validate(content)
+    except ValidationError as problem:
+        raise InputError(_one_sentence(str(path), problem)) from None
+
+
+def _one_sentence(path: str, problem: ValidationError) -> str:
+    findings = []
+    for entry in problem.errors():
+        key = ".".join(str(part) for part in entry["loc"])
+        given: Any = entry.get("input")
+        if entry["type"] == "extra_forbidden":
+            findings.append(f"unknown key {key!r}; remove it or correct its spelling")
+        elif entry["type"] == "missing":
+            findings.append(f"key {key!r} is missing")
+        else:
+            findings.append(f"{key} = {given!r}: {entry['msg'][0].lower()}{entry['msg'][1:]}")
+    return f"{path}: {'; '.join(findings)}."

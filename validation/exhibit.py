@@ -1,0 +1,68 @@
+"""One tile of a run in full: its netlist, what ngspice prints for it, and its IR drop."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuitsim import solve
+from netlists import Drive, Tile, build_circuit, to_spice
+from netlists.spice import read_printed_currents
+from nnmap import mapped_layers
+from validation.campaign import Task
+from validation.experiment import faulty_chip
+
+BATCH_TIMEOUT = 600.0
+
+
+def exhibit_tile(task: Task, weights: Path) -> Tile:
+    """The first tile of the first layer of the task's chip."""
+    _, layer = next(mapped_layers(faulty_chip(task, weights)))
+    return layer.matrix.tile(0)
+
+
+def batch_currents(netlist: Path, names: tuple[str, ...]) -> np.ndarray | None:
+    """Currents printed by `ngspice -b` for this file, A; None where the program is not installed."""
+    program = shutil.which("ngspice")
+    if program is None:
+        return None
+    done = subprocess.run(
+        [program, "-b", netlist.name],
+        cwd=netlist.parent,
+        capture_output=True,
+        text=True,
+        timeout=BATCH_TIMEOUT,
+        check=False,
+    )
+    return read_printed_currents(done.stdout, names)
+
+
+def make_exhibit(tile: Tile, folder: Path, *, caption: str) -> dict[str, Any]:
+    """Write tile.cir with every row at the read voltage and describe it as data for the report.
+
+    `drop` is the part of the read voltage that each cell loses to the wires [rows, cols].
+    """
+    spec = tile.spec
+    drive = Drive(v=np.full(spec.rows, spec.v_read))
+    circuit = build_circuit(tile, drive)
+    netlist = folder / "tile.cir"
+    netlist.write_text(to_spice(circuit))
+    names = tuple(circuit.sources.names[k] for k in circuit.layout.outputs.tolist())
+    fast = solve(tile, drive)
+    printed = batch_currents(netlist, names)
+    program = "ngspice -b tile.cir"
+    if printed is None:
+        printed = solve(tile, drive, solver="ngspice").i_out[0]
+        program = "libngspice on the same netlist (no ngspice program was found)"
+    drop = 1.0 - (fast.v_row[0] - fast.v_col[0]) / spec.v_read
+    return {
+        "caption": caption,
+        "program": program,
+        "names": list(names),
+        "i_spice": printed.tolist(),
+        "i_fast": fast.i_out[0].tolist(),
+        "drop": np.round(drop, 6).tolist(),
+        "power": float(fast.power[0]),
+    }

@@ -1,0 +1,90 @@
+"""Figures of a report, as inline PNG."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from validation.stats import Interval
+
+# Colour-blind safe (Okabe-Ito).
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Accuracy of one variant over fault rates; `group` shares a colour, `dashed` marks IDEAL."""
+
+    label: str
+    group: str
+    dashed: bool
+    rates: tuple[float, ...]
+    points: tuple[Interval, ...]
+
+
+def _inline(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, bbox_inches="tight")
+    plt.close(figure)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def accuracy_figure(
+    curves: Sequence[Curve], *, reference: tuple[str, Sequence[float], Sequence[float]] | None
+) -> str:
+    """Accuracy against fault rate with intervals over chips; `reference` is (label, rates, %)."""
+    figure, axes = plt.subplots(figsize=(7.2, 4.2))
+    groups = list(dict.fromkeys(curve.group for curve in curves))
+    for curve in curves:
+        colour = _COLOURS[groups.index(curve.group) % len(_COLOURS)]
+        x = 100 * np.array(curve.rates)
+        low, mean, high = (
+            100 * np.array([getattr(point, part) for point in curve.points])
+            for part in ("low", "mean", "high")
+        )
+        style = "--" if curve.dashed else "-"
+        axes.plot(x, mean, style, color=colour, marker="o", ms=3.5, label=curve.label)
+        axes.fill_between(x, low, high, color=colour, alpha=0.10 if curve.dashed else 0.22, lw=0)
+    if reference is not None:
+        label, rates, percent = reference
+        axes.plot(100 * np.array(rates), percent, "k^", ms=6, label=label)
+    axes.set_xlabel("memories stuck (%)")
+    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylim(0, 101)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8)
+    return _inline(figure)
+
+
+def drop_figure(drop: Sequence[Sequence[float]]) -> str:
+    """Heat map of the read voltage lost to the wires, per cell, in percent."""
+    figure, axes = plt.subplots(figsize=(4.8, 4.0))
+    image = axes.imshow(100 * np.array(drop), cmap="magma", origin="upper", aspect="auto")
+    axes.set_xlabel("column")
+    axes.set_ylabel("row (inputs enter from the left, currents leave below)")
+    axes.yaxis.label.set_size(8)
+    figure.colorbar(image, label="read voltage lost to wires (%)")
+    return _inline(figure)
+
+
+def audit_figure(linear: Sequence[float], ideal: Sequence[float]) -> str:
+    """Largest error of each audited read against ngspice, per cent of full scale, sorted."""
+    figure, axes = plt.subplots(figsize=(4.8, 4.0))
+    for values, label, colour in (
+        (ideal, "IDEAL", _COLOURS[1]),
+        (linear, "LINEAR", _COLOURS[0]),
+    ):
+        axes.semilogy(np.sort(np.maximum(100 * np.array(values), 1e-9)), ".", c=colour, label=label)
+    axes.set_xlabel("audited reads, sorted")
+    axes.set_ylabel("largest column error (% of full scale)")
+    axes.grid(alpha=0.25, which="both")
+    axes.legend(fontsize=8)
+    return _inline(figure)
