@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from circuitsim import NgspiceError, NgspiceSession, solve
+from circuitsim.ngspice import default_session
+from netlists import Drive, InputError, MissingToolError
+from tests.strategies import random_tile
+from tests.tolerances import NGSPICE_LINEAR, assert_close
+
+pytestmark = pytest.mark.ngspice
+
+DIVIDER = """* divider
+vin_0 a 0 external
+r1 a b 1000.0
+r2 b 0 3000.0
+vindex index 0 dc 0
+rindex index 0 1.0
+.end
+"""
+
+
+@pytest.fixture
+def session():
+    session = NgspiceSession()
+    yield session
+    session.close()
+
+
+def test_many_inputs_on_one_load(session):
+    v = np.linspace(-1, 1, 37)[:, None]
+    reply = session.sweep(DIVIDER, ["vin_0"], v)
+    assert_close(reply["vectors"]["b"], 0.75 * v[:, 0], 1e-12)
+
+
+def test_inputs_of_one_request_do_not_leak_into_the_next(session):
+    first = session.sweep(DIVIDER, ["vin_0"], np.full((5, 1), 4.0))
+    second = session.sweep(DIVIDER, ["vin_0"], np.full((2, 1), 8.0))
+    assert first["vectors"]["b"].tolist() == [3.0] * 5
+    assert second["vectors"]["b"].tolist() == [6.0] * 2
+
+
+def test_a_broken_netlist_is_an_error_and_the_next_one_works(session):
+    with pytest.raises(NgspiceError):
+        session.sweep(DIVIDER.replace("3000.0", "{undefined}"), ["vin_0"], np.ones((1, 1)))
+    assert session.sweep(DIVIDER, ["vin_0"], np.ones((1, 1)))["vectors"]["b"] == [0.75]
+
+
+def test_a_killed_worker_is_replaced(session):
+    session._process.kill()
+    session._process.wait()
+    with pytest.raises(NgspiceError):
+        session.sweep(DIVIDER, ["vin_0"], np.ones((1, 1)))
+    assert session.sweep(DIVIDER, ["vin_0"], np.ones((1, 1)))["vectors"]["b"] == [0.75]
+
+
+def test_a_hang_is_cut_off(session):
+    with pytest.raises(NgspiceError, match="no answer within"):
+        session.sweep(DIVIDER, ["vin_0"], np.ones((200_000, 1)), timeout=0.01)
+    assert session.sweep(DIVIDER, ["vin_0"], np.ones((1, 1)))["vectors"]["b"] == [0.75]
+
+
+def test_a_missing_library_is_told_with_the_commands_that_mend_it(monkeypatch):
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "libngspice-that-is-not-there.so")
+    with pytest.raises(MissingToolError, match="apt-get install"):
+        NgspiceSession()
+
+
+def test_memory_stays_flat_over_many_loads(session):
+    """Each load is destroyed; a leak of the whole circuit would be 5 MB a load."""
+
+    def resident():
+        with open(f"/proc/{session._process.pid}/statm") as stat:
+            return int(stat.read().split()[1]) * 4096
+
+    tile = random_tile(24, 24, 1)
+    drive = Drive(v=np.ones((2, 24)))
+    from circuitsim.ngspice import solve_circuit
+    from netlists import build_circuit
+
+    circuit = build_circuit(tile, drive)
+    for _ in range(5):
+        solve_circuit(circuit, session=session)
+    before = resident()
+    for _ in range(20):
+        solve_circuit(circuit, session=session)
+    assert resident() - before < 10e6
+
+
+def test_the_shared_session_is_one():
+    assert default_session() is default_session()
+
+
+def test_a_drive_that_does_not_fit_is_refused_before_ngspice_runs():
+    with pytest.raises(InputError, match="rows"):
+        solve(random_tile(3, 3, 1), Drive(v=[1.0]), solver="ngspice")

@@ -1,0 +1,21 @@
+"""Every tolerance of the suite, relative to the scale of the problem it is used in."""
+
+import numpy as np
+
+NGSPICE_LINEAR = 1e-10  # nodal against ngspice, linear tiles, of the largest current
+BADCROSSBAR = 1e-10
+CLOSED_FORM = 1e-11
+OPERATOR = 1e-11  # operator times vector against solve
+EXACT = 1e-12
+KCL = 1e-9  # node balance, limited by differences of nearly equal voltages
+LINEAR_FIDELITY = 5e-3  # calibrated secants against transistors, of full scale, 10 kohm cells
+
+
+def assert_close(actual, expected, relative, *, scale=None):
+    """Largest difference within `relative` of the scale (by default the largest expected value)."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape, f"{actual.shape} != {expected.shape}"
+    assert np.isfinite(actual).all(), "not finite"
+    scale = float(np.abs(expected).max()) if scale is None else scale
+    worst = float(np.abs(actual - expected).max())
+    assert worst <= relative * scale, f"off by {worst:.3e} = {worst / (scale or 1):.3e} of {scale:.3e}"
