@@ -24,7 +24,7 @@ class Agreement:
 
     def adc_steps(self, bits: int, *, full_scale: float | None = None) -> float:
         """Largest difference in steps of a converter of `bits` over `full_scale` amperes."""
-        return self.max_abs / ((full_scale or self.full_scale) / 2**bits)
+        return self.max_abs / (full_scale or self.full_scale) * float(2**bits)
 
 
 def compare(a: Solution, b: Solution) -> Agreement:

@@ -43,9 +43,7 @@ def calibrate(cell: Cell, v_read: float) -> SecantModel:
     low = cell.rram.g_hrs / MARGIN
     high = cell.rram.g_lrs * cell.n_rram * MARGIN
     g = np.geomspace(low, high, N_SAMPLES)
-    held_out = np.exp(
-        np.random.default_rng(0).uniform(np.log(low), np.log(high), size=N_HELD_OUT)
-    )
+    held_out = np.exp(np.random.default_rng(0).uniform(np.log(low), np.log(high), size=N_HELD_OUT))
     current, source = measure_cell(cell, v_read, np.concatenate([g, held_out]))
     fitted, truth = current[:N_SAMPLES], current[N_SAMPLES:]
     model = SecantModel(

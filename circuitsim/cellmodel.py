@@ -64,7 +64,7 @@ class SecantModel:
             )
         with np.errstate(divide="ignore"):
             r = 1.0 / g + self._interpolator(np.log(np.clip(g, low, high)))
-        return 1.0 / r
+        return np.asarray(1.0 / r)
 
     def save(self, path: str | Path) -> None:
         """Write the model as JSON."""

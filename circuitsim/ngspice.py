@@ -1,4 +1,4 @@
-"""ngspice through PySpice's shared library, in a worker process that can be killed and restarted."""
+"""ngspice through PySpice's shared library, in a worker process that can be restarted."""
 
 import atexit
 import functools
@@ -20,11 +20,12 @@ from netlists.errors import MissingToolError
 from netlists.spice import to_spice_deck
 
 INSTALL_ADVICE = """libngspice was not found. Install it with one of
-  Debian 12:    sudo apt-get install -t bookworm-backports libngspice0 ngspice   (after adding that suite)
+  Debian 12:     sudo apt-get install -t bookworm-backports libngspice0 ngspice
+                 (once the suite bookworm-backports is among the apt sources)
   Debian/Ubuntu: sudo apt-get install libngspice0 ngspice
-  Fedora:       sudo dnf install libngspice ngspice
-  macOS:        brew install libngspice ngspice
-  conda:        conda install -c conda-forge ngspice ngspice-lib
+  Fedora:        sudo dnf install libngspice ngspice
+  macOS:         brew install libngspice ngspice
+  conda:         conda install -c conda-forge ngspice ngspice-lib
 or point NGSPICE_LIBRARY_PATH at the library."""
 
 

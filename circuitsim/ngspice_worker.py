@@ -19,7 +19,7 @@ def _open_library() -> Any:
     logging.disable(logging.CRITICAL)  # PySpice warns about every ngspice newer than 34
     from PySpice.Spice.NgSpice.Shared import NgSpiceShared
 
-    class Library(NgSpiceShared):
+    class Library(NgSpiceShared):  # type: ignore[misc]
         """libngspice with row voltages fed from an array, one row per sweep point."""
 
         inputs: dict[str, np.ndarray] = {}

@@ -72,7 +72,7 @@ class NodalFactorisation:
     def source_currents(self, v_node: FloatArray) -> FloatArray:
         """Current that each source feeds into its node, A [batch, sources]."""
         plus = self.circuit.sources.plus
-        return (self._laplacian[plus] @ np.nan_to_num(v_node).T).T
+        return np.asarray((self._laplacian[plus] @ np.nan_to_num(v_node).T).T)
 
 
 def _factorise(matrix: csc_matrix) -> SuperLU | None:

@@ -73,4 +73,3 @@ def solve(tile: Tile, drive: Drive, solver: str = "nodal") -> Solution:
     if solver not in SOLVERS:
         raise InputError(f"solver={solver!r} is not one of {', '.join(SOLVERS)}.")
     return SOLVERS[solver](tile, drive)
-

@@ -87,7 +87,8 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
     """The circuit of a tile under the given inputs, faults included.
 
     Elements: rdrv_i, rrow_i_j, rcol_i_j, rsen_j (wires), rcell_i_j[_k] (memories), mcell_i_j
-    (transistors), vin_i, vout_j, vgate_i (sources). Nodes: in_i, x_i_j, mid_i_j, y_i_j, out_j, gate_i.
+    (transistors), vin_i, vout_j, vgate_i (sources).
+    Nodes: in_i, entry_i, x_i_j, mid_i_j, y_i_j, exit_j, out_j, gate_i.
 
     Raises InputError when the drive does not fit the tile.
     """

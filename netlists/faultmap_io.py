@@ -32,7 +32,7 @@ def write_faultmap(faults: FaultMap, path: str | Path) -> Path:
 
 
 def read_faultmap(path: str | Path) -> FaultMap:
-    """Read what `write_faultmap` wrote; raises InputError when the two files do not belong together."""
+    """Read what `write_faultmap` wrote; raises InputError when the two files do not match."""
     npz = Path(path).with_suffix(".npz")
     sidecar = json.loads(npz.with_suffix(".json").read_text())
     if sidecar.get("format") != FORMAT:
@@ -46,8 +46,8 @@ def read_faultmap(path: str | Path) -> FaultMap:
         )
     if faults.sha256 != sidecar["sha256"]:
         raise InputError(
-            f"{npz}: SHA-256 {faults.sha256[:12]}... differs from {sidecar['sha256'][:12]}... in its "
-            "sidecar; the two files are not of one map."
+            f"{npz}: SHA-256 {faults.sha256[:12]}... differs from {sidecar['sha256'][:12]}... in "
+            "its sidecar; the two files are not of one map."
         )
     return faults
 

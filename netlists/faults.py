@@ -47,7 +47,7 @@ def sa_kinds(convention: str | None) -> tuple[FaultKind, FaultKind]:
 
 @dataclass(frozen=True, kw_only=True)
 class FaultRates:
-    """Probability that a memory is stuck in either state; raises InputError unless they fit in 1."""
+    """Probability that a memory is stuck in either state; raises InputError if above 1."""
 
     stuck_lrs: float = 0.0
     stuck_hrs: float = 0.0

@@ -39,7 +39,7 @@ class Wires:
     r_driver: scalar or [rows], in series with each input.  r_sense: scalar or [cols], in series
         with each virtual ground.
 
-    Raises InputError on a negative or NaN resistance, and on an infinite driver or sense resistance.
+    Raises InputError on a negative or NaN resistance, and on an infinite r_driver or r_sense.
     """
 
     r_row_segment: ArrayLike
@@ -53,7 +53,7 @@ class Wires:
             object.__setattr__(self, name, checked)
 
     def expand(self, rows: int, cols: int) -> "Wires":
-        """The same wires with every field at full shape; raises InputError where one does not fit."""
+        """Every field at full shape; raises InputError where one does not fit."""
         shapes = {
             "r_row_segment": (rows, cols),
             "r_col_segment": (rows, cols),
@@ -141,9 +141,7 @@ class Tile:
         return apply_stuck(g, self.faults.kind, g_lrs=rram.g_lrs, g_hrs=rram.g_hrs)
 
 
-def apply_stuck(
-    g: FloatArray, kind: NDArray[np.int8], *, g_lrs: float, g_hrs: float
-) -> FloatArray:
+def apply_stuck(g: FloatArray, kind: NDArray[np.int8], *, g_lrs: float, g_hrs: float) -> FloatArray:
     """Device conductances with the stuck ones overwritten; `g` and `kind` share their shape."""
     return np.select(
         [kind == FaultKind.STUCK_LRS, kind == FaultKind.STUCK_HRS], [g_lrs, g_hrs], default=g

@@ -10,7 +10,9 @@ from netlists.errors import InputError
 
 def _require_bits(owner: str, bits: int | None) -> None:
     if bits is not None and not 1 <= bits <= 24:
-        raise InputError(f"{owner}: bits={bits} must lie in 1..24, or be left out for no converter.")
+        raise InputError(
+            f"{owner}: bits={bits} must lie in 1..24, or be left out for no converter."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,10 @@ CellFunction = Callable[[FloatArray], FloatArray]
 class Encoding(Protocol):
     """How signed weights become non-negative conductances, and back."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What plans call it."""
+        ...
 
     def outputs_per_tile(self, cols: int) -> int:
         """How many outputs fit in a tile of `cols` columns."""

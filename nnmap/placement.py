@@ -63,7 +63,7 @@ def place(shape: tuple[int, int], spec: TileSpec, encoding: Encoding) -> Placeme
 
 
 def program(w: FloatArray, placement: Placement, spec: TileSpec, encoding: Encoding) -> FloatArray:
-    """Memory conductances of every tile, S [tiles, *g_shape], for w [inputs, outputs] in [-1, 1]."""
+    """Memory conductances of every tile, S [tiles, *g_shape]; w [inputs, outputs] in [-1, 1]."""
     return np.stack(
         [
             encoding.program(block, spec.cell, rows=spec.rows, cols=spec.cols)

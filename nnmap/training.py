@@ -52,8 +52,7 @@ def train(
 @torch.no_grad()
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, batch: int = 1000) -> float:
     """Fraction of inputs whose largest logit is the label."""
-    hits = sum(
-        int((model(part).argmax(1) == label).sum())
-        for part, label in zip(x.split(batch), y.split(batch), strict=True)
-    )
+    hits = 0
+    for part, label in zip(x.split(batch), y.split(batch), strict=True):
+        hits += int((model(part).argmax(1) == label).sum())
     return hits / len(x)

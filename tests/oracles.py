@@ -43,9 +43,7 @@ def two_by_two(*, r_row, r_col, r_cell, v):
         for other in range(8):
             if other != k:
                 factor = lines[other][k]
-                lines[other] = [
-                    e - factor * w for e, w in zip(lines[other], lines[k], strict=True)
-                ]
+                lines[other] = [e - factor * w for e, w in zip(lines[other], lines[k], strict=True)]
     solved = [line[8] for line in lines]
     return np.array([float(q * solved[6]), float(q * solved[7])])
 

@@ -18,4 +18,6 @@ def assert_close(actual, expected, relative, *, scale=None):
     assert np.isfinite(actual).all(), "not finite"
     scale = float(np.abs(expected).max()) if scale is None else scale
     worst = float(np.abs(actual - expected).max())
-    assert worst <= relative * scale, f"off by {worst:.3e} = {worst / (scale or 1):.3e} of {scale:.3e}"
+    assert worst <= relative * scale, (
+        f"off by {worst:.3e} = {worst / (scale or 1):.3e} of {scale:.3e}"
+    )

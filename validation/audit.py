@@ -142,4 +142,3 @@ def run_audit(
 def layer_tiles(mapped: nn.Module) -> dict[str, int]:
     """Number of tiles of each mapped layer."""
     return {name: layer.matrix.placement.tiles for name, layer in mapped_layers(mapped)}
-

@@ -1,7 +1,11 @@
 """Tasks with stable ids, run over processes, every result kept as soon as it is there."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,6 +66,19 @@ def run_campaign(
     return len(open_tasks)
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C while worker processes start; they inherit that and leave it to the parent."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _run_on_dask(
     tasks: list[Task],
     runner: Runner,
@@ -70,19 +87,18 @@ def _run_on_dask(
     workers: int,
     on_done: Callable[[int], None],
 ) -> None:
-    import logging
-
     from dask.distributed import Client, LocalCluster, as_completed
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     by_id = {task.id: task for task in tasks}
     # One thread a process: torch and BLAS slow down many-fold when processes oversubscribe cores.
-    cluster = LocalCluster(
-        n_workers=min(workers, len(tasks)),
-        threads_per_worker=1,
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-    )
+    with _interrupts_ignored():
+        cluster = LocalCluster(
+            n_workers=min(workers, len(tasks)),
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
     with cluster, Client(cluster) as client:
         futures = [client.submit(runner, task, key=task.id, pure=True) for task in tasks]
         for future, value in as_completed(futures, with_results=True):

@@ -37,7 +37,11 @@ def doctor() -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for finding in examine():
         mark = "[green]ok[/]" if finding.well else "[yellow]![/]"
-        table.add_row(mark, finding.what, f"{finding.found}. {finding.cost}" if finding.cost else finding.found)
+        table.add_row(
+            mark,
+            finding.what,
+            f"{finding.found}. {finding.cost}" if finding.cost else finding.found,
+        )
     out.print(table)
 
 
@@ -141,7 +145,12 @@ def evaluate_command(
     config = read_toml(file, EvaluationFile)
     changes = {"out": None if folder is None else str(folder), "workers": workers}
     run = config.run.model_copy(update={k: v for k, v in changes.items() if v is not None})
-    _show(evaluate(config.model_copy(update={"run": run}), progress=_bar))
+    try:
+        found = evaluate(config.model_copy(update={"run": run}), progress=_bar)
+    except KeyboardInterrupt:
+        err.print("interrupted; finished chips are kept and the same command continues.")
+        raise typer.Exit(130) from None
+    _show(found)
 
 
 @app.command("report")
@@ -153,7 +162,7 @@ def report_command(
 
 
 def main() -> None:
-    """Entry point: bad input exits with 2 and one sentence, an interrupt with 130."""
+    """Entry point: bad input exits with 2 and one sentence."""
     try:
         app()
     except (InputError, MissingToolError) as problem:
@@ -162,9 +171,6 @@ def main() -> None:
     except NgspiceError as problem:
         err.print(f"[red]ngspice failed:[/] {problem}", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        err.print("interrupted; finished work is kept, the same command continues.")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ class _Section(BaseModel):
 class TileSection(_Section):
     """[tile]: geometry, wires in ohm, read voltage in V."""
 
-    rows: int = Field(64, ge=1, le=1024)
-    cols: int = Field(64, ge=1, le=1024)
+    rows: int = Field(default=64, ge=1, le=1024)
+    cols: int = Field(default=64, ge=1, le=1024)
     r_row_segment: float = 1.0
     r_col_segment: float = 1.0
     r_driver: float = 0.0
@@ -88,7 +88,7 @@ class DriveSection(_Section):
     """[drive]: a .npy file of volts [batch, rows], or random binary inputs at the read voltage."""
 
     file: str | None = None
-    batch: int = Field(1, ge=1)
+    batch: int = Field(default=1, ge=1)
     seed: int = 0
 
 
@@ -108,8 +108,8 @@ class NetworkSection(_Section):
     dataset: Literal["digits", "mnist", "fashion"]
     hidden: tuple[Annotated[int, Field(ge=1)], ...]
     activations: tuple[Literal["relu", "tanh", "sigmoid"], ...] = ("relu",)
-    epochs: int = Field(10, ge=1)
-    lr: float = Field(0.01, gt=0)
+    epochs: int = Field(default=10, ge=1)
+    lr: float = Field(default=0.01, gt=0)
     seed: int = 0
 
     def recipe(self, activation: str) -> Recipe:
@@ -127,8 +127,8 @@ class MappingSection(_Section):
     """[mapping]: encoding and converters; 0 bits leaves a converter out."""
 
     encoding: Literal["pair", "offset"] = "pair"
-    dac_bits: int = Field(8, ge=0, le=24)
-    adc_bits: int = Field(8, ge=0, le=24)
+    dac_bits: int = Field(default=8, ge=0, le=24)
+    adc_bits: int = Field(default=8, ge=0, le=24)
     adc_headroom: float = 1.25
     offset_faults: bool = True
 
@@ -148,8 +148,8 @@ class FaultsSection(_Section):
     """[faults] of a campaign; `ocr` is stuck-HRS : stuck-LRS."""
 
     rates: tuple[Rate, ...] = Field(min_length=1)
-    ocr: float = Field(1.0, ge=0.0)
-    chips: int = Field(8, ge=2)
+    ocr: float = Field(default=1.0, ge=0.0)
+    chips: int = Field(default=8, ge=2)
     seed: int = 0
 
     @field_validator("rates")
@@ -165,7 +165,7 @@ class CompareSection(_Section):
 
     cells: tuple[CellKind, ...] = ("1t1r", "1t2r")
     fidelities: tuple[Literal["ideal", "linear"], ...] = ("ideal", "linear")
-    test_images: int = Field(0, ge=0)
+    test_images: int = Field(default=0, ge=0)
 
     def chosen_fidelities(self) -> list[Fidelity]:
         """The fidelities as the toolkit names them."""
@@ -175,7 +175,7 @@ class CompareSection(_Section):
 class AuditSection(_Section):
     """[audit]: how many tile inputs of the run ngspice solves again."""
 
-    samples: int = Field(32, ge=0)
+    samples: int = Field(default=32, ge=0)
     seed: int = 0
 
 
@@ -183,7 +183,7 @@ class RunSection(_Section):
     """[run]: where results go and how many processes work on them."""
 
     out: str = "out"
-    workers: int = Field(2, ge=1)
+    workers: int = Field(default=2, ge=1)
 
 
 class EvaluationFile(_Section):

@@ -34,7 +34,9 @@ def examine() -> list[Finding]:
         Finding(what="PySpice", found=metadata.version("PySpice")),
         *_simulator(),
         Finding(what="torch", found=torch.__version__),
-        Finding(what="threads", found=f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}"),
+        Finding(
+            what="threads", found=f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}"
+        ),
         _data(),
     ]
     return findings

@@ -86,12 +86,13 @@ def _networks(
     config: EvaluationFile, progress: Progress
 ) -> tuple[dict[str, Path], list[dict[str, Any]]]:
     """Weights file by activation, and what the report says of each network."""
-    weights, facts = {}, []
+    weights: dict[str, Path] = {}
+    facts: list[dict[str, Any]] = []
     data = load_data(config.network.dataset, config.compare.test_images)
     names = config.network.activations
     with progress("training", config.network.epochs * len(names)) as done:
         for activation in names:
-            path, sha256 = trained_network(config, activation, on_epoch=lambda _: done(1))
+            path, sha256 = trained_network(config, activation, on_epoch=done)
             weights[activation] = path
             digital = accuracy(load_network(path), data.test_x, data.test_y)
             facts.append({"activation": activation, "sha256": sha256, "accuracy": digital})
@@ -161,7 +162,7 @@ def _audit(
     progress: Progress,
 ) -> list[dict[str, Any]]:
     any_weights = weights[config.network.activations[0]]
-    layers = {
+    layers: dict[str, dict[str, int]] = {
         cell: layer_tiles(mapped_network(any_weights, setup_text(config), cell)[0])
         for cell in config.compare.cells
     }

@@ -24,7 +24,7 @@ def exhibit_tile(task: Task, weights: Path) -> Tile:
 
 
 def batch_currents(netlist: Path, names: tuple[str, ...]) -> np.ndarray | None:
-    """Currents printed by `ngspice -b` for this file, A; None where the program is not installed."""
+    """Currents that `ngspice -b` prints for this file, A; None without the program."""
     program = shutil.which("ngspice")
     if program is None:
         return None

@@ -47,14 +47,19 @@ _load_once = functools.lru_cache(maxsize=2)(datasets.load)
 def trained_network(
     config: EvaluationFile, activation: str, *, on_epoch: Callable[[int], None]
 ) -> tuple[Path, str]:
-    """Train, or find, the network of this recipe: (weights file, SHA-256 of its content)."""
+    """Train, or find, the network of this recipe: (weights file, SHA-256 of its content).
+
+    `on_epoch` hears how many more epochs are done.
+    """
     recipe = config.network.recipe(activation)
     data = _load_once(config.network.dataset)
     made_from = canonical([repr(recipe), data.fingerprint, torch.__version__])
     name = hashlib.sha256(made_from.encode()).hexdigest()[:12]
     path = config.folder() / f"network-{activation}-{name}.pt"
-    if not path.exists():
-        model = train(recipe, data, on_epoch=on_epoch)
+    if path.exists():
+        on_epoch(recipe.epochs)
+    else:
+        model = train(recipe, data, on_epoch=lambda _: on_epoch(1))
         buffer = io.BytesIO()
         sizes = [data.train_x.shape[1], *recipe.hidden, int(data.train_y.max()) + 1]
         torch.save({"sizes": sizes, "activation": activation, "state": model.state_dict()}, buffer)

@@ -69,8 +69,7 @@ def drop_figure(drop: Sequence[Sequence[float]]) -> str:
     figure, axes = plt.subplots(figsize=(4.8, 4.0))
     image = axes.imshow(100 * np.array(drop), cmap="magma", origin="upper", aspect="auto")
     axes.set_xlabel("column")
-    axes.set_ylabel("row (inputs enter from the left, currents leave below)")
-    axes.yaxis.label.set_size(8)
+    axes.set_ylabel("row (inputs enter from the left, currents leave below)", fontsize=8)
     figure.colorbar(image, label="read voltage lost to wires (%)")
     return _inline(figure)
 

@@ -120,7 +120,11 @@ def render(
     rows = summarise(tasks, store)
     exhibit = store.meta("exhibit")
     reference = reference_figures(config.reference) if config.reference else None
-    overlay = reference and (f"paper: {config.reference}", reference["rate"], reference["accuracy"])
+    overlay = (
+        (f"paper: {config.reference}", reference["rate"], reference["accuracy"])
+        if reference
+        else None
+    )
     figures = {
         activation: accuracy_figure(
             curves(rows, activation), reference=overlay if activation == "relu" else None
@@ -143,9 +147,7 @@ def render(
         if audits
         else None,
         exhibit=exhibit,
-        currents=list(
-            zip(exhibit["names"], exhibit["i_spice"], exhibit["i_fast"], strict=True)
-        ),
+        currents=list(zip(exhibit["names"], exhibit["i_spice"], exhibit["i_fast"], strict=True)),
         drop_figure=drop_figure(exhibit["drop"]),
         networks=store.meta("networks"),
         calibrations=store.meta("calibrations"),
@@ -176,4 +178,3 @@ def write_report(
     path = config.folder() / "report.html"
     path.write_text(render(config, tasks, audits, store))
     return path
-

@@ -22,8 +22,9 @@ class Interval:
 def chip_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
     """Student's t interval of the mean; raises InputError below two chips.
 
-    >>> chip_interval([0.9, 0.92, 0.94])
-    Interval(mean=0.92, low=0.8703172457457168, high=0.9696827542542833, n=3)
+    >>> found = chip_interval([0.90, 0.92, 0.94])
+    >>> print(f"{found.mean:.3f} in [{found.low:.3f}, {found.high:.3f}] over {found.n} chips")
+    0.920 in [0.870, 0.970] over 3 chips
     """
     n = len(values)
     if n < 2:

@@ -1,11 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from circuitsim import NgspiceError, NgspiceSession, solve
-from circuitsim.ngspice import default_session
-from netlists import Drive, InputError, MissingToolError
+from circuitsim.ngspice import default_session, solve_circuit
+from netlists import Drive, InputError, MissingToolError, build_circuit
 from tests.strategies import random_tile
-from tests.tolerances import NGSPICE_LINEAR, assert_close
+from tests.tolerances import assert_close
 
 pytestmark = pytest.mark.ngspice
 
@@ -69,14 +71,11 @@ def test_memory_stays_flat_over_many_loads(session):
     """Each load is destroyed; a leak of the whole circuit would be 5 MB a load."""
 
     def resident():
-        with open(f"/proc/{session._process.pid}/statm") as stat:
-            return int(stat.read().split()[1]) * 4096
+        pages = Path(f"/proc/{session._process.pid}/statm").read_text().split()[1]
+        return int(pages) * 4096
 
     tile = random_tile(24, 24, 1)
     drive = Drive(v=np.ones((2, 24)))
-    from circuitsim.ngspice import solve_circuit
-    from netlists import build_circuit
-
     circuit = build_circuit(tile, drive)
     for _ in range(5):
         solve_circuit(circuit, session=session)

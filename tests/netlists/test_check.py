@@ -3,7 +3,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netlists import Drive, InputError, OneTransistorOneR, Tile, TileSpec, Wires, build_circuit, check
+from netlists import (
+    Drive,
+    InputError,
+    OneTransistorOneR,
+    Tile,
+    TileSpec,
+    Wires,
+    build_circuit,
+    check,
+)
 from netlists.check import without_islands
 from tests.strategies import random_drive, random_tile
 

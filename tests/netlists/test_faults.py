@@ -64,7 +64,9 @@ def test_the_hash_sees_shape_and_content():
 
 
 def test_files_of_different_maps_are_refused(tmp_path):
-    one = write_faultmap(sample_faults(spec(), FaultRates(stuck_lrs=0.5), rng=rng(1)), tmp_path / "a")
+    one = write_faultmap(
+        sample_faults(spec(), FaultRates(stuck_lrs=0.5), rng=rng(1)), tmp_path / "a"
+    )
     write_faultmap(sample_faults(spec(), FaultRates(stuck_lrs=0.5), rng=rng(2)), tmp_path / "b")
     (tmp_path / "b.npz").write_bytes(one.read_bytes())
     with pytest.raises(InputError, match="not of one map"):

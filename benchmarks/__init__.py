@@ -1,0 +1,1 @@
+"""Timed, never asserted."""

@@ -1,0 +1,185 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from validation.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+TILE = "[tile]\nrows = 4\ncols = 3\n[cell]\nkind = '1r'\n"
+CAMPAIGN = """
+name = "t"
+[network]
+dataset = "digits"
+hidden = [8]
+epochs = 1
+[tile]
+rows = 16
+cols = 16
+[faults]
+rates = [0.1]
+chips = 2
+[compare]
+cells = ["1r"]
+test_images = 20
+[audit]
+samples = 0
+"""
+
+
+def run(monkeypatch, capsys, *words):
+    """(exit code, stdout, stderr) of the command in this process."""
+    monkeypatch.setattr(sys, "argv", ["xbarverify", *map(str, words)])
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def xbarverify(monkeypatch, capsys):
+    return lambda *words: run(monkeypatch, capsys, *words)
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+BAD = [
+    ("solve", TILE + "[tlie]\nrows = 3\n", "unknown key 'tlie'"),
+    ("solve", TILE.replace("rows = 4", "rwos = 4"), "unknown key 'tile.rwos'"),
+    ("solve", TILE.replace("rows = 4", "rows = 0"), "tile.rows = 0"),
+    ("solve", "[tile]\nr_row_segment = -1.0\n", "r_row_segment="),
+    ("solve", "[tile]\nr_col_segment = nan\n", "r_col_segment="),
+    ("solve", TILE + "[faults]\nrate = 1.5\n", "faults.rate = 1.5"),
+    ("solve", TILE + "[faults]\nocr = -1.0\nrate = 0.1", "ocr=-1.0"),
+    ("solve", TILE + "[program]\nfile = 'none.npy'\n", "none.npy"),
+    ("solve", TILE + "[program]\nfile = 'g.npy'\n", "g.shape=(2, 2) != spec.g_shape=(4, 3)"),
+    ("solve", TILE + "[drive]\nfile = 'g.npy'\n", "v.shape=(2, 2) != (batch, rows)=(*, 4)"),
+    ("solve", "rows == 4", "is not TOML"),
+    ("evaluate", CAMPAIGN.replace("[0.1]", "[0.1, 1.1]"), "faults.rates.1 = 1.1"),
+    ("evaluate", CAMPAIGN.replace("[0.1]", "[0.2, 0.1]"), "rates must rise"),
+    ("evaluate", CAMPAIGN.replace("digits", "cats"), "network.dataset = 'cats'"),
+    ("evaluate", CAMPAIGN.replace('name = "t"', 'name = "../x"'), "name = '../x'"),
+    ("evaluate", CAMPAIGN.replace('dataset = "digits"', ""), "'network.dataset' is missing"),
+]
+
+
+@pytest.mark.parametrize("command, text, words", BAD, ids=[b[2] for b in BAD])
+def test_bad_files_get_one_sentence_and_exit_code_2(xbarverify, tmp_path, command, text, words):
+    np.save(tmp_path / "g.npy", np.ones((2, 2)))
+    code, _, error = xbarverify(command, write(tmp_path / "bad.toml", text))
+    assert code == 2 and words in error
+    assert "Traceback" not in error and len(error.strip().splitlines()) == 1
+
+
+def test_other_bad_input_exits_with_2(xbarverify, tmp_path, monkeypatch):
+    tile = write(tmp_path / "tile.toml", TILE)
+    campaign = write(tmp_path / "c.toml", CAMPAIGN)
+    assert xbarverify("solve", tmp_path / "none.toml")[0] == 2
+    assert xbarverify("solve", tile, "--solver", "magic")[0] == 2
+    assert xbarverify("netlist", tile, "-o", tmp_path / "no" / "where.cir")[0] == 2
+    assert xbarverify("report", tmp_path)[0] == 2
+    (tmp_path / "file").write_text("")
+    assert xbarverify("evaluate", campaign, "--out", tmp_path / "file")[0] == 2
+    mnist = write(tmp_path / "m.toml", CAMPAIGN.replace("digits", "mnist"))
+    monkeypatch.setenv("XBARVERIFY_DATA", str(tmp_path / "gone"))
+    code, _, error = xbarverify("evaluate", mnist, "--out", tmp_path)
+    assert code == 2 and "gone is not a folder" in error.replace("\n", " ")
+
+
+def test_a_machine_without_ngspice_is_told_what_to_install(tmp_path):
+    env = {**os.environ, "NGSPICE_LIBRARY_PATH": "libngspice-that-is-not-there.so"}
+    tile = write(tmp_path / "tile.toml", TILE)
+    done = subprocess.run(
+        [sys.executable, "-m", "validation.cli", "solve", tile, "--solver", "ngspice"],
+        capture_output=True, text=True, env=env, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and "apt-get install" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_netlist_goes_to_stdout_or_a_file(xbarverify, tmp_path):
+    tile = write(tmp_path / "tile.toml", TILE)
+    code, text, _ = xbarverify("netlist", tile)
+    assert code == 0 and text.startswith("* 4x3 OneR tile") and text.endswith(".end\n")
+    assert xbarverify("netlist", tile, "-o", tmp_path / "t.cir")[0] == 0
+    assert (tmp_path / "t.cir").read_text() == text
+
+
+@pytest.mark.ngspice
+def test_solve_prints_the_agreement(xbarverify):
+    code, text, _ = xbarverify(
+        "solve", ROOT / "examples" / "tile_64.toml", "--solver", "nodal", "--solver", "ngspice"
+    )
+    line = text.replace("\n", " ").split("largest relative difference ")[1]
+    assert code == 0 and float(line.split()[0]) <= 1e-10
+
+
+@pytest.mark.ngspice
+def test_doctor_names_what_it_looks_at(xbarverify):
+    code, text, _ = xbarverify("doctor")
+    assert code == 0
+    for word in ("Python", "PySpice", "libngspice", "KLU", "torch", "threads", "data folder"):
+        assert word in text
+
+
+@pytest.mark.ngspice
+def test_evaluate_and_report_end_to_end(xbarverify, tmp_path):
+    file = write(tmp_path / "c.toml", CAMPAIGN)
+    code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, "--workers", 1)
+    assert code == 0 and "test accuracy" in text
+    page = tmp_path / "t" / "report.html"
+    first = page.read_bytes()
+    page.unlink()
+    moved = tmp_path / "elsewhere"
+    shutil.move(tmp_path / "t", moved)
+    assert xbarverify("report", moved)[0] == 0
+    assert (moved / "report.html").read_bytes() == first.replace(
+        b"<h1>t<", b"<h1>elsewhere<"
+    ).replace(b"<title>t ", b"<title>elsewhere ")
+
+
+@pytest.mark.ngspice
+def test_ctrl_c_keeps_finished_chips_and_the_same_command_continues(tmp_path):
+    text = CAMPAIGN.replace("chips = 2", "chips = 60").replace(
+        "rows = 16\ncols = 16", "rows = 8\ncols = 8"
+    )
+    file = write(tmp_path / "c.toml", text)
+    words = [sys.executable, "-m", "validation.cli", "evaluate", str(file), "--out", str(tmp_path)]
+    started = subprocess.Popen(
+        words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    store = tmp_path / "t" / "results.sqlite"
+    for _ in range(600):
+        if store.exists() and _finished(store) >= 5:
+            break
+        time.sleep(0.1)
+    os.killpg(started.pid, signal.SIGINT)
+    _, error = started.communicate(timeout=60)
+    kept = _finished(store)
+    assert started.returncode == 130 and 5 <= kept < 120, error.decode()[-2000:]
+    assert b"Traceback" not in error and b"the same command continues" in error
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert _finished(store) == 120
+
+
+def _finished(path):
+    import sqlite3
+
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+            return db.execute("SELECT count(*) FROM result").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
