@@ -158,7 +158,13 @@ def test_ctrl_c_keeps_finished_chips_and_the_same_command_continues(tmp_path):
     file = write(tmp_path / "c.toml", text)
     words = [sys.executable, "-m", "validation.cli", "evaluate", str(file), "--out", str(tmp_path)]
     started = subprocess.Popen(
-        words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+        words,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        # Whatever started the tests may ignore interrupts, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     store = tmp_path / "t" / "results.sqlite"
     for _ in range(600):
