@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,6 +28,11 @@ INSTALL_ADVICE = """libngspice was not found. Install it with one of
   macOS:         brew install libngspice ngspice
   conda:         conda install -c conda-forge ngspice ngspice-lib
 or point NGSPICE_LIBRARY_PATH at the library."""
+
+NO_KLU_NOTICE = (
+    "ngspice {} has no KLU solver: results are the same, but a 64x64 tile takes seconds instead of "
+    "0.1 s and a 128x128 one a minute and more; version 46 from bookworm-backports has KLU."
+)
 
 
 class NgspiceError(RuntimeError):
@@ -127,9 +133,11 @@ class NgspiceSession:
 
 @functools.cache
 def default_session() -> NgspiceSession:
-    """The session of this process, started on first use and closed at exit."""
+    """The session of this process, started on first use and closed at exit; warns without KLU."""
     session = NgspiceSession()
     atexit.register(session.close)
+    if not session.has_klu:
+        warnings.warn(NO_KLU_NOTICE.format(session.version), stacklevel=2)
     return session
 
 

@@ -1,6 +1,7 @@
 """The `xbarverify` command."""
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,6 +164,7 @@ def report_command(
 
 def main() -> None:
     """Entry point: bad input exits with 2 and one sentence."""
+    warnings.formatwarning = lambda message, *_, **__: f"note: {message}\n"
     try:
         app()
     except (InputError, MissingToolError) as problem:

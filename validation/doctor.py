@@ -3,12 +3,14 @@
 import os
 import platform
 import shutil
+import warnings
 from dataclasses import dataclass
 from importlib import metadata
 
 import torch
 
 from circuitsim import default_session
+from circuitsim.ngspice import NO_KLU_NOTICE
 from netlists import InputError, MissingToolError
 from nnmap.data import data_folder
 
@@ -44,16 +46,12 @@ def examine() -> list[Finding]:
 
 def _simulator() -> list[Finding]:
     try:
-        session = default_session()
+        with warnings.catch_warnings(action="ignore"):
+            session = default_session()
     except MissingToolError as problem:
         cost = f"no transistor cell can be calibrated and nothing can be audited. {problem}"
         return [Finding(what="libngspice", found="missing", cost=cost)]
-    klu_cost = (
-        ""
-        if session.has_klu
-        else "64x64 tiles take seconds and 128x128 a minute and more in ngspice; "
-        "version 46 from bookworm-backports has KLU."
-    )
+    klu_cost = "" if session.has_klu else NO_KLU_NOTICE.format(session.version)
     program = shutil.which("ngspice")
     return [
         Finding(what="libngspice", found=str(session.version)),
