@@ -1,31 +1,37 @@
-"""What the circuit does: ngspice, exact nodal analysis, and cells calibrated between the two."""
+"""What the circuit does: ngspice, exact solvers, and cells calibrated between the two.
+
+`circuitsim.differentiable` (torch) is imported by name where gradients are wanted.
+"""
 
 from circuitsim.agree import Agreement, compare
 from circuitsim.calibrate import calibrate
 from circuitsim.cellmodel import SecantModel
+from circuitsim.certificate import Certificate, certified_conductance
+from circuitsim.linearise import cell_conductance, linearise
 from circuitsim.ngspice import NgspiceError, NgspiceSession, default_session
+from circuitsim.operator import effective_conductance, operator_memory
+from circuitsim.prepared import PreparedTile, prepare
 from circuitsim.solution import Outcome, Solution
-from circuitsim.solve import (
-    SOLVERS,
-    cell_conductance,
-    effective_conductance,
-    linearise,
-    solve,
-)
+from circuitsim.solve import SOLVERS, solve
 
 __all__ = [
     "SOLVERS",
     "Agreement",
+    "Certificate",
     "NgspiceError",
     "NgspiceSession",
     "Outcome",
+    "PreparedTile",
     "SecantModel",
     "Solution",
     "calibrate",
     "cell_conductance",
+    "certified_conductance",
     "compare",
     "default_session",
     "effective_conductance",
     "linearise",
+    "operator_memory",
+    "prepare",
     "solve",
 ]

@@ -60,6 +60,8 @@ class Wires:
             "r_driver": (rows,),
             "r_sense": (cols,),
         }
+        if all(np.shape(getattr(self, name)) == shape for name, shape in shapes.items()):
+            return self
         full = {}
         for name, shape in shapes.items():
             value = np.asarray(getattr(self, name))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +11,7 @@ from netlists.faults import FaultMap
 from netlists.tile import FloatArray, Tile, TileSpec
 from nnmap.converters import Adc, Dac
 from nnmap.encode import Encoding
-from nnmap.operator import Fidelity, cell_function, tile_operator
+from nnmap.operator import Fidelity, cell_function, tile_operators
 from nnmap.placement import Placement
 
 
@@ -45,9 +44,8 @@ class Matrix:
 
     def operators(self, fidelity: Fidelity) -> FloatArray:
         """Operators of all tiles, S [tiles, cols, rows]."""
-        return np.stack(
-            [tile_operator(self.tile(k), fidelity) for k in range(self.placement.tiles)]
-        )
+        tiles = [self.tile(k) for k in range(self.placement.tiles)]
+        return tile_operators(tiles, fidelity)
 
 
 @dataclass(kw_only=True)
@@ -92,7 +90,7 @@ class MappedLinear(nn.Module):
             operators = matrix.operators(fidelity)
         p = matrix.placement
         # [row_tiles, rows, col_tiles * cols]: one product serves all column tiles of a row tile.
-        stacked = torch.as_tensor(operators).view(p.row_tiles, p.col_tiles, *operators.shape[1:])
+        stacked = torch.tensor(operators).view(p.row_tiles, p.col_tiles, *operators.shape[1:])
         self.register_buffer("operators", stacked.permute(0, 3, 1, 2).flatten(2).contiguous())
 
     def voltages(self, x: Tensor) -> Tensor:

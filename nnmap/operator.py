@@ -1,6 +1,6 @@
 """Tiles -> operators, by fidelity."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 import numpy as np
@@ -29,9 +29,9 @@ def cell_function(spec: TileSpec, fidelity: Fidelity) -> Callable[[FloatArray], 
     return calibrate(spec.cell, spec.v_read)
 
 
-def tile_operator(tile: Tile, fidelity: Fidelity) -> FloatArray:
-    """i_out = operator @ v; S [cols, rows]."""
+def tile_operators(tiles: Sequence[Tile], fidelity: Fidelity) -> FloatArray:
+    """i_out = operator @ v for tiles of one spec; S [tiles, cols, rows]."""
     if fidelity is Fidelity.IDEAL:
-        g = tile.g_device
-        return (g if g.ndim == 2 else g.sum(axis=2)).T
-    return effective_conductance(tile)
+        g = np.stack([tile.g_device for tile in tiles])
+        return (g if g.ndim == 3 else g.sum(axis=3)).transpose(0, 2, 1)
+    return effective_conductance(tiles)

@@ -1,6 +1,7 @@
 """Training and evaluation, seeded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -25,11 +26,24 @@ class Recipe:
     seed: int = 0
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def train(
     recipe: Recipe, data: Dataset, *, on_epoch: Callable[[int], None] = lambda epoch: None
 ) -> nn.Sequential:
-    """A trained binary-weight perceptron, in eval mode; `on_epoch` hears of each finished epoch."""
-    with torch.random.fork_rng():
+    """A trained binary-weight perceptron, in eval mode; `on_epoch` hears of each finished epoch.
+
+    Runs on one thread: the order of sums, and with it every weight, would depend on the number.
+    """
+    with torch.random.fork_rng(), _one_thread():
         torch.manual_seed(recipe.seed)
         sizes = (data.train_x.shape[1], *recipe.hidden, int(data.train_y.max()) + 1)
         model = bnn_mlp(sizes, recipe.activation)

@@ -33,13 +33,17 @@ class TestNodal(SolverContract):
     solver = "nodal"
 
 
+class TestDissection(SolverContract):
+    solver = "dissection"
+
+
 @pytest.mark.ngspice
 class TestNgspice(SolverContract):
     solver = "ngspice"
 
 
 def test_every_solver_has_a_contract():
-    assert {TestNodal.solver, TestNgspice.solver} == set(SOLVERS)
+    assert {TestNodal.solver, TestDissection.solver, TestNgspice.solver} == set(SOLVERS)
 
 
 def uniform_tile(rows, cols, *, r_row, r_col, r_cell, r_driver=0.0, r_sense=0.0):
