@@ -14,6 +14,7 @@ from circuitsim.solution import FloatArray
 from netlists.errors import InputError
 from netlists.tile import Tile
 
+
 @overload
 def effective_conductance(
     tiles: Tile, *, model: SecantModel | None = None, threads: int | None = None
@@ -34,7 +35,7 @@ def effective_conductance(
     Raises InputError when the tiles differ in shape.
     """
     if isinstance(tiles, Tile):
-        return _operators([tiles], model, threads)[0]
+        return np.asarray(_operators([tiles], model, threads)[0])
     if not tiles:
         raise InputError("effective_conductance: an empty sequence has no operator.")
     shapes = {(tile.spec.rows, tile.spec.cols) for tile in tiles}
@@ -43,9 +44,7 @@ def effective_conductance(
     return _operators(tiles, model, threads)
 
 
-def _operators(
-    tiles: Sequence[Tile], model: SecantModel | None, threads: int | None
-) -> FloatArray:
+def _operators(tiles: Sequence[Tile], model: SecantModel | None, threads: int | None) -> FloatArray:
     linear = [linearise(tile, model=model) for tile in tiles]
     if any(has_perfect_conductor(tile.spec.wires) for tile in linear):
         return np.stack([effective_conductance_sparse(tile) for tile in linear])

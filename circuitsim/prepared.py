@@ -40,9 +40,7 @@ class PreparedTile:
         v_row, v_col = node_voltages(self.factorisation, v)
         timings = {"factorise": self.seconds, "solve": time.perf_counter() - start}
         circuit = self.factorisation.circuit
-        return solution_of(
-            circuit, v, v_row, v_col, self.operator, solver=SOLVER, timings=timings
-        )
+        return solution_of(circuit, v, v_row, v_col, self.operator, solver=SOLVER, timings=timings)
 
     def operator_of(self, changed: Tile) -> FloatArray:
         """Operator of a tile on the same wires that differs in some cells, S [cols, rows].

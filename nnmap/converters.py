@@ -62,8 +62,12 @@ class Adc:
         """Quantised currents, same shape; currents above i_max saturate."""
         if self.bits is None:
             return i
-        return torch.round(i.clamp(0.0, self.i_max) / self.step) * self.step
+        code = i.clamp(0.0, self.i_max).mul_(1.0 / self.step).round_()
+        return code.mul_(self.step)
 
     def clipped(self, i: Tensor) -> int:
         """How many currents saturate."""
-        return 0 if self.bits is None else int((i > self.i_max + 0.5 * self.step).sum())
+        limit = self.i_max + 0.5 * self.step
+        if self.bits is None or not i.numel() or float(i.max()) <= limit:
+            return 0
+        return int((i > limit).sum())

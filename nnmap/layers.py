@@ -63,7 +63,7 @@ class MappedLinear(nn.Module):
 
     Non-negative inputs take one read; a batch with negative inputs takes two, of the positive and
     the negative part, subtracted after conversion. The currents of row tiles are converted one by
-    one and added digitally; the bias is digital.
+    one and added digitally before they are decoded, which is linear; the bias is digital.
     """
 
     bias: Tensor | None
@@ -104,16 +104,20 @@ class MappedLinear(nn.Module):
 
     def _read(self, x: Tensor) -> Tensor:
         """Sum of w x over the inputs for non-negative x, w normalised; [batch, outputs]."""
-        i = self.currents(self.voltages(x))
         self.clips.dac += self.dac.clipped(x)
         self.clips.dac_of += x.numel()
-        if self.adc.bits is not None:
+        # Row tile by row tile, so that a batch's currents stay in cache through the conversion.
+        total = torch.zeros(len(x), self.operators.shape[2], dtype=torch.float64, device=x.device)
+        for v, operator in zip(self.voltages(x), self.operators, strict=True):
+            i = v @ operator
             self.clips.adc += self.adc.clipped(i)
             self.clips.adc_of += i.numel()
-            i = self.adc(i)
-        function = cell_function(self.matrix.spec, self.fidelity)
-        volts = self.matrix.encoding.decode(i, self.matrix.spec.cell, function)
-        joined = self.matrix.placement.join_outputs(volts)
+            total += self.adc(i)
+        spec, placement = self.matrix.spec, self.matrix.placement
+        function = cell_function(spec, self.fidelity)
+        columns = total.view(len(x), placement.col_tiles, spec.cols)
+        volts = self.matrix.encoding.decode(columns, spec.cell, function)
+        joined = volts.flatten(1)[:, : placement.outputs]
         return joined * (self.dac.x_max / self.dac.v_read)
 
     def forward(self, x: Tensor) -> Tensor:

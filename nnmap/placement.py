@@ -47,10 +47,6 @@ class Placement:
         padded = torch.nn.functional.pad(x, (0, self.row_tiles * self.rows - self.inputs))
         return padded.view(len(x), self.row_tiles, self.rows).transpose(0, 1)
 
-    def join_outputs(self, y: Tensor) -> Tensor:
-        """[row_tiles, batch, col_tiles, outputs_per_tile] -> [batch, outputs], row tiles added."""
-        return y.sum(dim=0).flatten(1)[:, : self.outputs]
-
 
 def place(shape: tuple[int, int], spec: TileSpec, encoding: Encoding) -> Placement:
     """Placement of a matrix [inputs, outputs] on tiles of this spec."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from circuitsim import calibrate
 from netlists import InputError, OneR
-from nnmap import Fidelity, accuracy
+from nnmap import Fidelity, accuracy, at_fidelity
 from validation.audit import choose_samples, layer_tiles, run_audit
 from validation.campaign import Task, run_campaign
 from validation.config import EvaluationFile
@@ -99,6 +99,19 @@ def _networks(
     return weights, facts
 
 
+def _prepare(config: EvaluationFile, weights: dict[str, Path], progress: Progress) -> None:
+    """Map every variant and extract it once: mistakes show early, and kernels that several
+    processes would each compile are compiled and cached by one.
+    """
+    with progress("mapping", len(config.compare.cells)) as done:
+        for cell in config.compare.cells:
+            path = weights[config.network.activations[0]]
+            mapped, _ = mapped_network(path, setup_text(config), cell)
+            for fidelity in config.compare.chosen_fidelities():
+                at_fidelity(mapped, fidelity)
+            done(1)
+
+
 def _exhibit_task(all_tasks: list[Task]) -> Task:
     """The first chip at the middle rate of the first variant, at the best fidelity there is."""
     rates = sorted({task.rate for task in all_tasks})
@@ -139,6 +152,7 @@ def evaluate(config: EvaluationFile, *, progress: Progress = silent) -> Evaluati
             ("versions", versions()),
         ):
             store.set_meta(key, value)
+        _prepare(config, weights, progress)
         workers = min(config.run.workers, os.cpu_count() or 1)
         with progress("chips", len(all_tasks)) as done:
             runner = TaskRunner(weights)

@@ -19,6 +19,7 @@ from circuitsim.dissection.plan import MERGE, N_PORTS, SHARED, Index, Plan, padd
 from circuitsim.dissection.simd import LANES
 from circuitsim.dissection.threads import core_count, run_together
 from circuitsim.dissection.workspace import aligned
+from netlists.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +47,7 @@ def operator_vjp(
     plan = done.plan
     seed = np.ascontiguousarray(d_operator, np.float64)
     if seed.shape != done.operator.shape:
-        raise ValueError(f"d_operator.shape={seed.shape} != operator.shape={done.operator.shape}")
+        raise InputError(f"d_operator.shape={seed.shape} != operator.shape={done.operator.shape}")
     tables = tables_of(plan)
     adjoint = aligned(plan.schur_size)
     out = Gradient(**{k: np.empty((plan.rows, plan.cols)) for k in ("g_cell", "g_row", "g_col")})
@@ -57,8 +58,17 @@ def operator_vjp(
         front, square = aligned(front_size), aligned(square_size)
         bars = aligned(LANES * (plan.max_slots + 4 * LANES * LANES))
         pull_back(
-            steps, tables, done.factor, done.slots, adjoint, front, square, bars,
-            out.g_row, out.g_col, out.g_cell,
+            steps,
+            tables,
+            done.factor,
+            done.slots,
+            adjoint,
+            front,
+            square,
+            bars,
+            out.g_row,
+            out.g_col,
+            out.g_cell,
         )
 
     if len(plan.top):

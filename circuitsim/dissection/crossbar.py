@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from netlists.errors import InputError
+
 Array = NDArray[np.float64]
 
 
@@ -23,6 +25,7 @@ class Crossbar:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """(tiles, rows, cols)."""
         tiles, rows, cols = self.g_cell.shape
         return tiles, rows, cols
 
@@ -50,7 +53,7 @@ def crossbar(
         g = g[None]
     if g.ndim != 3 or 0 in g.shape:
         shape = np.shape(g_cell)
-        raise ValueError(f"g_cell.shape={shape} is not [rows, cols] or [tiles, rows, cols]")
+        raise InputError(f"g_cell.shape={shape} is not [rows, cols] or [tiles, rows, cols]")
     tiles, rows, cols = g.shape
     many = any(np.ndim(r) == 3 and np.shape(r)[0] > 1 for r in (r_row, r_col)) or any(
         np.ndim(r) == 2 and np.shape(r)[0] > 1 for r in (r_driver, r_sense)
@@ -62,9 +65,9 @@ def crossbar(
     col[:, -1, :] += np.asarray(r_sense, np.float64)
     for name, values in (("r_row", row), ("r_col", col)):
         if not values.min() > 0:
-            raise ValueError(f"min({name} in series)={values.min()} is not > 0")
+            raise InputError(f"min({name} in series)={values.min()} is not > 0")
     if not g.min() >= 0:
-        raise ValueError(f"min(g_cell)={g.min()} is not >= 0")
+        raise InputError(f"min(g_cell)={g.min()} is not >= 0")
     if not np.isfinite(g.max()):
-        raise ValueError(f"max(g_cell)={g.max()} is not finite")
+        raise InputError(f"max(g_cell)={g.max()} is not finite")
     return Crossbar(g_cell=g, g_row=np.reciprocal(row, out=row), g_col=np.reciprocal(col, out=col))

@@ -56,14 +56,32 @@ def update_strip(c, c_at, c_ld, height, a, a_at, a_step, a_ld, b, b_at, b_ld, wi
     for j in range(0, width - WIDE + 1, WIDE):
         for i in range(0, height, TILE_ROWS):
             rank_update_wide(
-                c, c_at + i * c_ld + j, c_ld, a, a_at + i * a_step, a_step, a_ld,
-                b, b_at + j, b_ld, depth,
+                c,
+                c_at + i * c_ld + j,
+                c_ld,
+                a,
+                a_at + i * a_step,
+                a_step,
+                a_ld,
+                b,
+                b_at + j,
+                b_ld,
+                depth,
             )
     for j in range(width // WIDE * WIDE, width, LANES):
         for i in range(0, height, TILE_ROWS):
             rank_update_narrow(
-                c, c_at + i * c_ld + j, c_ld, a, a_at + i * a_step, a_step, a_ld,
-                b, b_at + j, b_ld, depth,
+                c,
+                c_at + i * c_ld + j,
+                c_ld,
+                a,
+                a_at + i * a_step,
+                a_step,
+                a_ld,
+                b,
+                b_at + j,
+                b_ld,
+                depth,
             )
 
 
@@ -222,16 +240,33 @@ def eliminate_shared(tables, node, panel, scaled, at, small):
             depth = first - offset
             above = at + offset * ld
             update_strip(
-                panel, first * ld + first, ld, LANES, scaled, above + first, 1, ld,
-                panel, offset * ld + first, ld, wide - first, depth,
+                panel,
+                first * ld + first,
+                ld,
+                LANES,
+                scaled,
+                above + first,
+                1,
+                ld,
+                panel,
+                offset * ld + first,
+                ld,
+                wide - first,
+                depth,
             )
             for k in range(offset, first):
                 for r in range(first, first + LANES):
                     excess[r] += scaled[at + k * ld + r] * excess[k]
         finish_pivots(panel, ld, first, offset, wide, excess, factors, inverses, beyond)
         eliminate_within(
-            panel, first * ld + first, ld, scaled, at + first * ld + first, ld,
-            factors[first * LANES : (first + LANES) * LANES], wide - first,
+            panel,
+            first * ld + first,
+            ld,
+            scaled,
+            at + first * ld + first,
+            ld,
+            factors[first * LANES : (first + LANES) * LANES],
+            wide - first,
         )
 
 
@@ -245,12 +280,29 @@ def eliminate_columns(tables, node, panel, scaled, at, small, begin, end):
     for first in range(0, wide, LANES):
         if first > 0:
             update_strip(
-                panel, first * ld + begin, ld, LANES, scaled, at + offset * ld + first, 1, ld,
-                panel, offset * ld + begin, ld, end - begin, first - offset,
+                panel,
+                first * ld + begin,
+                ld,
+                LANES,
+                scaled,
+                at + offset * ld + first,
+                1,
+                ld,
+                panel,
+                offset * ld + begin,
+                ld,
+                end - begin,
+                first - offset,
             )
         eliminate_within(
-            panel, first * ld + begin, ld, scaled, at + first * ld + begin, ld,
-            factors[first * LANES : (first + LANES) * LANES], end - begin,
+            panel,
+            first * ld + begin,
+            ld,
+            scaled,
+            at + first * ld + begin,
+            ld,
+            factors[first * LANES : (first + LANES) * LANES],
+            end - begin,
         )
 
 
@@ -275,8 +327,19 @@ def update_rest(tables, node, schur, panel, scaled, at, begin, end):
         for i in range(0, min(padded(rows), j + width), LANES):
             skip = LANES if i >= j + LANES else 0  # left of the diagonal
             update_strip(
-                schur, c_at + i * c_ld + j + skip, c_ld, LANES, scaled, a_at + i, 1, ld,
-                panel, b_at + j + skip, ld, width - skip, s,
+                schur,
+                c_at + i * c_ld + j + skip,
+                c_ld,
+                LANES,
+                scaled,
+                a_at + i,
+                1,
+                ld,
+                panel,
+                b_at + j + skip,
+                ld,
+                width - skip,
+                s,
             )
 
 
@@ -293,9 +356,7 @@ def merge(tables, node, schur, scaled, at, panel, small, places):
 
 
 @compiled
-def run_steps(
-    steps, tables, conductances, schur, factor, slots, panel, small, places, keep
-):
+def run_steps(steps, tables, conductances, schur, factor, slots, panel, small, places, keep):
     """Eliminate bottom-up. With keep = 0 factor and slots are scratch for one step at a time."""
     nodes, groups = tables[0], tables[2]
     for k in range(len(steps)):

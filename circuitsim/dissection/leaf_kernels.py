@@ -22,7 +22,18 @@ from circuitsim.dissection.plan import (
     TARGETS,
     WIDTH,
 )
-from circuitsim.dissection.simd import LANES, add, compiled, fma, load, mul, reciprocal, splat, store, transpose
+from circuitsim.dissection.simd import (
+    LANES,
+    add,
+    compiled,
+    fma,
+    load,
+    mul,
+    reciprocal,
+    splat,
+    store,
+    transpose,
+)
 
 
 @compiled

@@ -54,6 +54,7 @@ class LeafProgram:
 
     @property
     def n_ports(self) -> int:
+        """Ports on all sides together."""
         return len(self.ports)
 
 

@@ -38,6 +38,7 @@ class Block:
 
     @property
     def n_ports(self) -> int:
+        """Ports on all sides together."""
         return sum(self.counts)
 
     @property
@@ -95,8 +96,19 @@ def merge_tree(rows: int, cols: int) -> Block:
 
         def block(down: bool = False, a: Block | None = None, b: Block | None = None) -> Block:
             return Block(
-                row, col, height, width, height, 0 if at_right else height,
-                0 if at_top else width, width, at_left, at_bottom, down, a, b,
+                row,
+                col,
+                height,
+                width,
+                height,
+                0 if at_right else height,
+                0 if at_top else width,
+                width,
+                at_left,
+                at_bottom,
+                down,
+                a,
+                b,
             )
 
         def split(down: bool) -> Block:

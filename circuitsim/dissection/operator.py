@@ -36,6 +36,7 @@ from circuitsim.dissection.simd import LANES
 from circuitsim.dissection.threads import core_count, run_together, shares
 from circuitsim.dissection.voltage_kernels import descend
 from circuitsim.dissection.workspace import Scratch, aligned, scratch, scratch_bytes
+from netlists.errors import InputError
 
 Tables = tuple[Index, Index, Index, Index, Index]
 WORTH_SPLITTING = 96
@@ -69,10 +70,11 @@ class Factorisation:
     def require_current(self) -> None:
         """An update hands the arrays on to its result: refuse to read them through the old one."""
         if self.owner[0] != self.turn:
-            raise ValueError("this factorisation is spent: an update took over its arrays")
+            raise InputError("this factorisation is spent: an update took over its arrays")
 
     @property
     def nbytes(self) -> int:
+        """Bytes that this factorisation keeps."""
         kept = self.factor.nbytes + self.slots.nbytes + self.operator.nbytes
         return kept + (self.schur.nbytes if self.schur is not None else 0)
 
@@ -90,16 +92,20 @@ def _merge_together(
         eliminate_shared(tables, node, panel, scaled, at, small)
 
     run_together([pivots, partial(gather_rest, tables, node, schur)])
-    run_together([
-        partial(eliminate_columns, tables, node, panel, scaled, at, small, wide + a, wide + b)
-        for a, b in shares(ports, threads, LANES)
-    ])
+    run_together(
+        [
+            partial(eliminate_columns, tables, node, panel, scaled, at, small, wide + a, wide + b)
+            for a, b in shares(ports, threads, LANES)
+        ]
+    )
     # Column j of the upper triangle is j long: equal areas need square-root cuts.
     cuts = [round(ports * (k / threads) ** 0.5 / (2 * LANES)) * 2 * LANES for k in range(threads)]
-    run_together([
-        partial(update_rest, tables, node, schur, panel, scaled, at, a, b)
-        for a, b in zip(cuts, [*cuts[1:], ports], strict=True)
-    ])
+    run_together(
+        [
+            partial(update_rest, tables, node, schur, panel, scaled, at, a, b)
+            for a, b in zip(cuts, [*cuts[1:], ports], strict=True)
+        ]
+    )
 
 
 def _eliminate(
@@ -117,8 +123,16 @@ def _eliminate(
         with scratch(plan) as mine:
             factor, slots = kept or (mine.scaled, mine.slots)
             run_steps(
-                steps, tables, conductances, schur, factor, slots, mine.panel, mine.small,
-                mine.places, kept is not None,
+                steps,
+                tables,
+                conductances,
+                schur,
+                factor,
+                slots,
+                mine.panel,
+                mine.small,
+                mine.places,
+                kept is not None,
             )
 
     run_together([partial(run, steps) for steps in (tasks or plan.tasks)])
@@ -179,7 +193,11 @@ def factorise(
         _eliminate(plan, one.tile(0), schur, (factor, slots), threads)
         read_operator(tables_of(plan), plan.root, schur, operator)
     return Factorisation(
-        plan=plan, circuit=one, operator=operator, factor=factor, slots=slots,
+        plan=plan,
+        circuit=one,
+        operator=operator,
+        factor=factor,
+        slots=slots,
         schur=schur if keep_blocks else None,
     )
 
@@ -194,10 +212,12 @@ def eliminate_again(
     groups = np.unique(plan.nodes[leaves, GROUP])
     merges = touched[plan.nodes[touched, CHILD_A] >= 0]
     merges = merges[~np.isin(merges, plan.top)]
-    steps = np.concatenate([
-        np.stack([np.full_like(some, kind), some], axis=1)
-        for kind, some in ((LEAF_GROUP, groups), (MERGE, merges))
-    ])
+    steps = np.concatenate(
+        [
+            np.stack([np.full_like(some, kind), some], axis=1)
+            for kind, some in ((LEAF_GROUP, groups), (MERGE, merges))
+        ]
+    )
     kept = done.factor, done.slots
     _eliminate(plan, circuit.tile(0), done.schur, kept, threads, tasks=(steps,))
     operator = np.empty_like(done.operator)
@@ -224,7 +244,7 @@ def node_voltages(
     done.require_current()
     plan, v = done.plan, np.asarray(v_source, np.float64)
     if v.ndim != 2 or v.shape[1] != plan.rows:
-        raise ValueError(f"v_source.shape={v.shape} is not [batch, rows={plan.rows}]")
+        raise InputError(f"v_source.shape={v.shape} is not [batch, rows={plan.rows}]")
     batch = len(v)
     stride = padded(batch)
     v_row, v_col = (np.empty((plan.rows, plan.cols, stride)) for _ in range(2))
@@ -241,8 +261,18 @@ def node_voltages(
             ports[:] = 0.0
             ports[: plan.rows, : len(some)] = some.T
             descend(
-                plan.steps, tables, done.factor, done.slots, values, width, front, local,
-                v_row, v_col, stride, start,
+                plan.steps,
+                tables,
+                done.factor,
+                done.slots,
+                values,
+                width,
+                front,
+                local,
+                v_row,
+                v_col,
+                stride,
+                start,
             )
 
     run_together([partial(work, a, b) for a, b in shares(stride, threads or core_count(), LANES)])

@@ -14,6 +14,7 @@ import numpy as np
 from circuitsim.dissection.leaf_program import Index, LeafProgram, leaf_program
 from circuitsim.dissection.merge_tree import Block, merge_tree
 from circuitsim.dissection.simd import LANES
+from netlists.errors import InputError
 
 GROVE = 64 * 64
 """Cells of a subtree whose leaves are computed together before any of them is merged."""
@@ -21,19 +22,53 @@ WORTH_A_THREAD = 4e5
 """Multiply-adds below which a tile is left to one thread."""
 
 # Columns of the node table. SCHUR, FACTOR and VALUE are offsets; FACTOR_LD is a row length.
-(SCHUR, LD, N_LEFT, N_RIGHT, N_TOP, N_BOTTOM, AT_LEFT, AT_BOTTOM, CHILD_A, CHILD_B, DOWN, SHARED,
- FACTOR, FACTOR_LD, VALUE, ROW, COL, PARENT, N_PORTS, GROUP) = range(20)
+(
+    SCHUR,
+    LD,
+    N_LEFT,
+    N_RIGHT,
+    N_TOP,
+    N_BOTTOM,
+    AT_LEFT,
+    AT_BOTTOM,
+    CHILD_A,
+    CHILD_B,
+    DOWN,
+    SHARED,
+    FACTOR,
+    FACTOR_LD,
+    VALUE,
+    ROW,
+    COL,
+    PARENT,
+    N_PORTS,
+    GROUP,
+) = range(20)
 # Columns of the leaf group table: class, offset of its slots, and the LANES leaves in lockstep.
 CLASS, SLOTS, MEMBERS = 0, 1, 2
 # Columns of the class table: sizes, then offsets into `words` (see LeafProgram).
-(HEIGHT, WIDTH, N_STEPS, N_SLOTS, INVERSE, CLASS_PORTS, FIRST, BRANCHES, NEIGHBOURS, PAIR, TARGETS,
- OUTPUTS, PORTS, ORDER) = range(14)
+(
+    HEIGHT,
+    WIDTH,
+    N_STEPS,
+    N_SLOTS,
+    INVERSE,
+    CLASS_PORTS,
+    FIRST,
+    BRANCHES,
+    NEIGHBOURS,
+    PAIR,
+    TARGETS,
+    OUTPUTS,
+    PORTS,
+    ORDER,
+) = range(14)
 LEAF_GROUP, MERGE = 0, 1
 """Kinds of steps."""
 
 
 def padded(n: int) -> int:
-    """n rounded up to whole vectors."""
+    """N rounded up to whole vectors."""
     return -(-n // LANES) * LANES
 
 
@@ -72,6 +107,7 @@ class Plan:
 
     @property
     def root(self) -> int:
+        """The last node: the whole tile."""
         return len(self.nodes) - 1
 
     @property
@@ -137,11 +173,26 @@ class _Builder:
         self.schur.claim(kept, padded(ports) * stride(ports) + LANES)  # + a run cut off late
         self.values.claim(place, padded(ports))
         front = padded(shared) + padded(ports)
-        self.nodes.append([
-            0, stride(ports), *block.counts, block.at_left, block.at_bottom, *children,
-            block.down, shared, self.factor_size, stride(front), 0, block.row, block.col, -1,
-            ports, -1,
-        ])
+        self.nodes.append(
+            [
+                0,
+                stride(ports),
+                *block.counts,
+                block.at_left,
+                block.at_bottom,
+                *children,
+                block.down,
+                shared,
+                self.factor_size,
+                stride(front),
+                0,
+                block.row,
+                block.col,
+                -1,
+                ports,
+                -1,
+            ]
+        )
         self.pieces.append(_pieces(block) if block.a else [(0, 0, 0)] * 6)
         for child in children:
             if child >= 0:
@@ -233,11 +284,23 @@ def _program_tables(programs: list[LeafProgram]) -> tuple[Index, Index]:
     table, words, at = [], [], 0
     for program in programs:
         row = [
-            program.height, program.width, len(program.order), program.n_slots, program.inverse,
+            program.height,
+            program.width,
+            len(program.order),
+            program.n_slots,
+            program.inverse,
             program.n_ports,
         ]
-        for part in (program.first, program.branches, program.neighbours, program.pair,
-                     program.targets, program.outputs, program.ports, program.order):
+        for part in (
+            program.first,
+            program.branches,
+            program.neighbours,
+            program.pair,
+            program.targets,
+            program.outputs,
+            program.ports,
+            program.order,
+        ):
             row.append(at)
             words.append(part)
             at += len(part)
@@ -249,7 +312,7 @@ def _program_tables(programs: list[LeafProgram]) -> tuple[Index, Index]:
 def make_plan(rows: int, cols: int, parts: int = 1, keep_schur: bool = False) -> Plan:
     """Plan a rows x cols tile for `parts` threads; `keep_schur` keeps every block for updates."""
     if rows < 1 or cols < 1:
-        raise ValueError(f"rows={rows}, cols={cols}: a crossbar has at least one of each")
+        raise InputError(f"rows={rows}, cols={cols}: a crossbar has at least one of each")
     root = merge_tree(rows, cols)
     builder = _Builder(rows, cols, keep_schur)
     tasks: list[Index] = []

@@ -36,7 +36,7 @@ _VECTOR = ir.VectorType(_DOUBLE, LANES)
 _INT = ir.IntType(64)
 
 
-class Vec(types.Type):
+class Vec(types.Type):  # type: ignore[misc]
     """Numba's name for a vector of LANES doubles."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ vec = Vec()
 
 
 @register_model(Vec)
-class _VecModel(models.PrimitiveModel):
+class _VecModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, dmm, fe_type):
         super().__init__(dmm, fe_type, _VECTOR)
 
@@ -113,19 +113,19 @@ def splat(typingctx, scalar):
 
 @intrinsic
 def fma(typingctx, a, b, c):
-    """a * b + c in each lane, rounded once."""
+    """A * b + c in each lane, rounded once."""
     return vec(vec, vec, vec), lambda context, builder, signature, args: _fma(builder, *args)
 
 
 @intrinsic
 def add(typingctx, a, b):
-    """a + b in each lane."""
+    """A + b in each lane."""
     return vec(vec, vec), lambda context, builder, signature, args: builder.fadd(*args)
 
 
 @intrinsic
 def mul(typingctx, a, b):
-    """a * b in each lane."""
+    """A * b in each lane."""
     return vec(vec, vec), lambda context, builder, signature, args: builder.fmul(*args)
 
 
@@ -192,9 +192,7 @@ def _rank_update(vectors):
             builder.position_at_end(body)
             k, a_now, b_now = builder.phi(_INT), builder.phi(_INT), builder.phi(_INT)
             sums = [[builder.phi(_VECTOR) for _ in range(vectors)] for _ in range(TILE_ROWS)]
-            right = [
-                _load(builder, b, builder.add(b_now, _INT(v * LANES))) for v in range(vectors)
-            ]
+            right = [_load(builder, b, builder.add(b_now, _INT(v * LANES))) for v in range(vectors)]
             news = []
             for i in range(TILE_ROWS):
                 left = builder.load(builder.gep(a, [builder.add(a_now, steps[i])]))
@@ -203,8 +201,11 @@ def _rank_update(vectors):
             k_next = builder.add(k, _INT(1))
             a_next, b_next = builder.add(a_now, a_ld), builder.add(b_now, b_ld)
             last = builder.block
-            for phi, first, later in ((k, _INT(0), k_next), (a_now, a_at, a_next),
-                                      (b_now, b_at, b_next)):
+            for phi, first, later in (
+                (k, _INT(0), k_next),
+                (a_now, a_at, a_next),
+                (b_now, b_at, b_next),
+            ):
                 phi.add_incoming(first, before)
                 phi.add_incoming(later, last)
             for i in range(TILE_ROWS):
@@ -273,9 +274,7 @@ def eliminate_within(typingctx, panel, at, ld, scaled, scaled_at, scaled_ld, fac
         return context.get_dummy_value()
 
     integer = types.int64
-    signature = types.void(
-        panel, integer, integer, scaled, integer, integer, factor, integer
-    )
+    signature = types.void(panel, integer, integer, scaled, integer, integer, factor, integer)
     return signature, codegen
 
 
@@ -317,5 +316,5 @@ def transpose(typingctx, source, source_places, target, target_places):
 
 @compiled
 def padded(n):
-    """n rounded up to whole vectors."""
+    """N rounded up to whole vectors."""
     return (n + LANES - 1) // LANES * LANES

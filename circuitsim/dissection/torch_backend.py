@@ -31,6 +31,7 @@ class Block:
     counts: tuple[int, int, int, int]
 
     def ports(self, side: int) -> range:
+        """Port numbers of one side."""
         start = sum(self.counts[:side])
         return range(start, start + self.counts[side])
 
@@ -71,7 +72,8 @@ def eliminate(branches: Tensor, count: int) -> Tensor:
     lower = torch.eye(count, dtype=branches.dtype, device=branches.device) - shares.mT
     reached = torch.linalg.solve_triangular(lower, outward, upper=False, unitriangular=True)
     scaled = reached * inverses[..., None]
-    return branches[..., count:, count:] + reached.mT @ scaled
+    rest: Tensor = branches[..., count:, count:] + reached.mT @ scaled
+    return rest
 
 
 def drop(block: Block, side: int) -> Block:
@@ -145,7 +147,8 @@ def effective_operator_torch(g_cell: Tensor, g_row: Tensor, g_col: Tensor) -> Te
 
     def blocks(values: Tensor) -> Tensor:
         whole = pad(values.expand(tiles, rows, cols), margin)
-        return whole.unflatten(2, (2**sides, width)).unflatten(1, (2**downs, height))
+        cut: Tensor = whole.unflatten(2, (2**sides, width)).unflatten(1, (2**downs, height))
+        return cut
 
     parts = [blocks(values) for values in (g_row, g_col, g_cell)]
     block: Block | None = None

@@ -60,4 +60,5 @@ def exact_operator(g_cell: Tensor, g_row: Tensor, g_col: Tensor) -> Tensor:
 
     Differentiable once in all three. Computed in float64 whatever the dtype of the arguments.
     """
-    return _ExactOperator.apply(g_cell, g_row, g_col)
+    operator: Tensor = _ExactOperator.apply(g_cell, g_row, g_col)
+    return operator

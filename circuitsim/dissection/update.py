@@ -6,17 +6,25 @@ above a changed cell are merged again, which needs the blocks kept. Starting ove
 cells changed; the limits below were measured from 64 x 64 to 512 x 512 on two cores.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitsim.dissection.crossbar import Array, Crossbar
-from circuitsim.dissection.operator import Factorisation, effective_operator, eliminate_again, factorise, tables_of
+from circuitsim.dissection.operator import (
+    Factorisation,
+    effective_operator,
+    eliminate_again,
+    factorise,
+    tables_of,
+)
 from circuitsim.dissection.plan import CHILD_A, CHILD_B, PARENT, VALUE, Index, Plan, padded
 from circuitsim.dissection.simd import LANES
 from circuitsim.dissection.update_kernels import ascend, invert, multiply
 from circuitsim.dissection.workspace import aligned, aligned_zeros
+from netlists.errors import InputError
 
 LOW_RANK_UP_TO = 0.45
 """Changed cells over sqrt(rows cols) up to which a low-rank update beats a full extraction."""
@@ -72,14 +80,14 @@ def _checked(done: Factorisation, cells: ArrayLike, g_new: ArrayLike) -> tuple[I
     where = np.ascontiguousarray(cells, np.int64)
     new = np.ascontiguousarray(g_new, np.float64)
     if where.ndim != 2 or where.shape[1:] != (2,) or new.shape != where.shape[:1]:
-        raise ValueError(f"cells.shape={where.shape}, g_new.shape={new.shape} are not (k, 2), (k,)")
+        raise InputError(f"cells.shape={where.shape}, g_new.shape={new.shape} are not (k, 2), (k,)")
     limit = (done.plan.rows, done.plan.cols)
     if len(where) and (where.min() < 0 or (where >= limit).any()):
-        raise ValueError(f"cells reach from {where.min(0)} to {where.max(0)}, outside {limit}")
+        raise InputError(f"cells reach from {where.min(0)} to {where.max(0)}, outside {limit}")
     if len(np.unique(where, axis=0)) != len(where):
-        raise ValueError("a cell is listed twice")
+        raise InputError("a cell is listed twice")
     if not (np.isfinite(new).all() and (new >= 0).all()):
-        raise ValueError(f"g_new in [{new.min()}, {new.max()}] is not finite and >= 0")
+        raise InputError(f"g_new in [{new.min()}, {new.max()}] is not finite and >= 0")
     return where, new
 
 
@@ -97,9 +105,18 @@ def _ascend(done: Factorisation, cells: Index) -> tuple[Index, Array, Array]:
     values = aligned(plan.value_rows * batch)
     drops = aligned_zeros(batch * batch)
     ascend(
-        touched.order, tables_of(plan), done.factor, done.slots, cells[touched.rank], touched.runs,
-        values, batch, aligned((plan.max_front + LANES) * batch), aligned(plan.max_front * batch),
-        aligned(4 * LANES * LANES * batch), drops,
+        touched.order,
+        tables_of(plan),
+        done.factor,
+        done.slots,
+        cells[touched.rank],
+        touched.runs,
+        values,
+        batch,
+        aligned((plan.max_front + LANES) * batch),
+        aligned(plan.max_front * batch),
+        aligned(4 * LANES * LANES * batch),
+        drops,
     )
     at = int(plan.nodes[plan.root, VALUE]) * batch
     ports = values[at : at + (plan.rows + plan.cols) * batch].reshape(-1, batch)
@@ -151,13 +168,13 @@ def low_rank_operator(done: Factorisation, cells: ArrayLike, g_new: ArrayLike) -
 
 def low_rank_pays(plan: Plan, changed: int) -> bool:
     """Whether `changed` cells are few enough to beat a full extraction of the operator."""
-    return changed <= LOW_RANK_UP_TO * float(plan.rows * plan.cols) ** 0.5
+    return changed <= LOW_RANK_UP_TO * math.sqrt(plan.rows * plan.cols)
 
 
 def paths_pay(plan: Plan, cells: Index) -> bool:
     """Whether the leaves of the cells are few enough to beat a full factorisation."""
     leaves = len(np.unique(plan.leaf_of_cell[cells[:, 0], cells[:, 1]]))
-    return leaves <= max(1.0, PATHS_UP_TO * float(plan.rows * plan.cols) ** 0.5)
+    return leaves <= max(1.0, PATHS_UP_TO * math.sqrt(plan.rows * plan.cols))
 
 
 def updated_operator(
@@ -169,7 +186,8 @@ def updated_operator(
         operator = low_rank_operator(done, where, new)
         if operator is not None:
             return operator
-    return effective_operator(with_cells(done.circuit, where, new), threads=threads)[0]
+    whole = effective_operator(with_cells(done.circuit, where, new), threads=threads)
+    return np.asarray(whole[0])
 
 
 def updated_factorisation(
@@ -181,7 +199,7 @@ def updated_factorisation(
     `done` must not be used afterwards: copying what did not change would cost what it saves.
     """
     if done.schur is None:
-        raise ValueError("schur=None: factorise with keep_blocks=True to update")
+        raise InputError("schur=None: factorise with keep_blocks=True to update")
     where, new = _checked(done, cells, g_new)
     circuit = with_cells(done.circuit, where, new)
     if len(where) == 0:

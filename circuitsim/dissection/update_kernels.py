@@ -131,13 +131,34 @@ def ascend_merge(tables, node, factor, runs, values, batch, front, scaled, drops
                     share = splat(factor[at + r * ld + c])
                     store(front, to, fma(share, value, load(front, to)))
         update_strip(
-            front, below * batch + begin, batch, wide + padded(p) - below,
-            factor, at + first * ld + below, 1, ld,
-            front, first * batch + begin, batch, end - begin, LANES,
+            front,
+            below * batch + begin,
+            batch,
+            wide + padded(p) - below,
+            factor,
+            at + first * ld + below,
+            1,
+            ld,
+            front,
+            first * batch + begin,
+            batch,
+            end - begin,
+            LANES,
         )
     update_strip(
-        drops, begin * batch + begin, batch, end - begin, scaled, begin, 1, batch,
-        front, begin, batch, end - begin, wide,
+        drops,
+        begin * batch + begin,
+        batch,
+        end - begin,
+        scaled,
+        begin,
+        1,
+        batch,
+        front,
+        begin,
+        batch,
+        end - begin,
+        wide,
     )
     for k in range(p):
         to = (nodes[node, VALUE] + k) * batch
@@ -158,7 +179,7 @@ def ascend(order, tables, factor, slots, cells, runs, values, batch, front, scal
 
 @compiled
 def invert(matrix, inverse):
-    """inverse = matrix^-1 by Gauss-Jordan with row pivoting; False where matrix is singular.
+    """Inverse = matrix^-1 by Gauss-Jordan with row pivoting; False where matrix is singular.
 
     Both [k, k] with k a multiple of LANES; matrix is destroyed. Here, and not by LAPACK, because a
     threaded BLAS that finds the other core busy takes a hundred times as long on such sizes.
@@ -199,10 +220,21 @@ def invert(matrix, inverse):
 
 @compiled
 def multiply(a, b, out):
-    """out += a @ b; all contiguous, every size a multiple of LANES. On one thread, see invert."""
+    """Out += a @ b; all contiguous, every size a multiple of LANES. On one thread, see invert."""
     height, depth = a.shape
     width = b.shape[1]
     update_strip(
-        out.reshape(-1), 0, width, height, a.reshape(-1), 0, depth, 1, b.reshape(-1), 0, width,
-        width, depth,
+        out.reshape(-1),
+        0,
+        width,
+        height,
+        a.reshape(-1),
+        0,
+        depth,
+        1,
+        b.reshape(-1),
+        0,
+        width,
+        width,
+        depth,
     )

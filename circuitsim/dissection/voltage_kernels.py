@@ -51,8 +51,19 @@ def shared_voltages(factor, at, ld, s, p, batch, front):
             store(front, k, zero)
         below = first + LANES
         update_strip(
-            front, first * batch, batch, LANES, factor, at + first * ld + below, ld, 1,
-            front, below * batch, batch, batch, end - below,
+            front,
+            first * batch,
+            batch,
+            LANES,
+            factor,
+            at + first * ld + below,
+            ld,
+            1,
+            front,
+            below * batch,
+            batch,
+            batch,
+            end - below,
         )
         for r in range(below - 2, first - 1, -1):
             for b in range(0, batch, LANES):
@@ -123,8 +134,6 @@ def descend(steps, tables, factor, slots, values, batch, front, local, v_row, v_
     for k in range(len(steps) - 1, -1, -1):
         index = steps[k, 1]
         if steps[k, 0] == LEAF_GROUP:
-            descend_leaves(
-                tables, index, slots, values, batch, local, v_row, v_col, stride, begin
-            )
+            descend_leaves(tables, index, slots, values, batch, local, v_row, v_col, stride, begin)
         else:
             descend_merge(tables, index, factor, values, batch, front)

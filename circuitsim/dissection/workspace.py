@@ -43,13 +43,18 @@ class Scratch:
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all arrays."""
         return sum(a.nbytes for a in (self.schur, self.scaled, self.slots, self.panel, self.small))
 
 
 def scratch_bytes(plan: Plan) -> int:
     """Bytes of one Scratch."""
-    return 8 * (plan.schur_size + 2 * plan.panel_size + LANES * plan.max_slots
-                + (LANES + 1) * (plan.max_front + LANES))
+    return 8 * (
+        plan.schur_size
+        + 2 * plan.panel_size
+        + LANES * plan.max_slots
+        + (LANES + 1) * (plan.max_front + LANES)
+    )
 
 
 @contextmanager
