@@ -77,6 +77,19 @@ class Block:
         return self.merge_work + self.a.work + self.b.work
 
 
+def arithmetic(rows: int, cols: int) -> float:
+    """Floating-point operations of all merges of a tile, two for each multiply-add."""
+
+    def flops(block: Block) -> float:
+        if block.a is None or block.b is None:
+            return 0.0
+        s, p = block.shared, block.n_ports
+        pairs = p * p - block.at_left * block.n_left**2 - block.at_bottom * block.n_bottom**2
+        return s * s * (s / 3 + p) + s * pairs + flops(block.a) + flops(block.b)
+
+    return flops(merge_tree(rows, cols))
+
+
 def _chunks(n: int) -> list[int]:
     """Borders of ceil(n / LEAF) pieces whose sizes differ by one at most."""
     count = -(-n // LEAF)
