@@ -54,7 +54,7 @@ def median_time(work: Callable[[], object]) -> float:
 
 
 def dgemm_rate() -> float:
-    """This machine's double-precision matrix product, flop/s, all cores."""
+    """Double-precision matrix product of this machine, flop/s, all cores."""
     a = np.random.default_rng(0).random((1500, 1500))
     return 2 * 1500**3 / median_time(lambda: a @ a)
 
@@ -101,7 +101,8 @@ def side_by_side(rate: float) -> None:
 
 def growth(rate: float) -> None:
     """How time and arithmetic grow with the tile."""
-    times = [median_time(lambda t=tiles_of(n)[0]: effective_conductance(t)) for n in GROWTH]
+    tiles = [tiles_of(n) for n in GROWTH]
+    times = [median_time(lambda some=some: effective_conductance(some)) for some in tiles]
     slope = np.polyfit(np.log(GROWTH), np.log(times), 1)[0]
     for n, seconds in zip(GROWTH, times, strict=True):
         console.print(
@@ -134,9 +135,7 @@ def beyond_the_operator() -> None:
             median_time(lambda done=done, seed=seed: operator_vjp(done.factorisation, seed)),
         ]
         for k in changed:
-            where = np.stack(
-                np.unravel_index(rng.choice(n * n, k, replace=False), (n, n)), axis=1
-            )
+            where = np.stack(np.unravel_index(rng.choice(n * n, k, replace=False), (n, n)), axis=1)
             new = np.full(k, 1e-4)
             times.append(
                 median_time(

@@ -38,7 +38,7 @@ class Dac:
 
     def clipped(self, x: Tensor) -> int:
         """How many inputs lie above x_max."""
-        return int((x > self.x_max * (1 + 1e-9)).sum())
+        return int((x.detach() > self.x_max * (1 + 1e-9)).sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,6 @@ class Adc:
     def clipped(self, i: Tensor) -> int:
         """How many currents saturate."""
         limit = self.i_max + 0.5 * self.step
-        if self.bits is None or not i.numel() or float(i.max()) <= limit:
+        if self.bits is None or not i.numel() or float(i.detach().max()) <= limit:
             return 0
         return int((i > limit).sum())

@@ -96,7 +96,7 @@ def _run_on_dask(
         cluster = LocalCluster(
             n_workers=min(workers, len(tasks)),
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port, silently
             silence_logs=logging.CRITICAL,
         )
     with cluster, Client(cluster) as client:
