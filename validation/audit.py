@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from circuitsim import solve
 from netlists import Drive
-from netlists.tile import FloatArray, Tile
+from netlists.tile import FloatArray, Tile, TileSpec
 from nnmap import Fidelity, MappedLinear, at_fidelity, mapped_layers
 from validation.campaign import Task
 from validation.experiment import faulty_chip, load_data
@@ -70,12 +70,15 @@ class TileRead:
     """One read of one tile as the network performed it.
 
     v: row voltages [rows].  i_fast: column currents the network used, A [cols].  adc_step: A.
+    full_scale: the converter's range, or without converters the current of a column whose cells
+        are all LRS under full input, A.
     """
 
     tile: Tile
     v: FloatArray
     i_fast: FloatArray
     adc_step: float
+    full_scale: float
 
 
 def tile_read(sample: AuditSample, weights: Path, test_x: Tensor) -> TileRead:
@@ -94,26 +97,33 @@ def tile_read(sample: AuditSample, weights: Path, test_x: Tensor) -> TileRead:
         v=volts[row_tile, 0].numpy(),
         i_fast=layer.currents(volts)[row_tile, 0, col_tile].numpy(),
         adc_step=layer.adc.step,
+        full_scale=layer.adc.i_max if layer.adc.bits else _largest_current(layer.matrix.spec),
     )
 
 
+def _largest_current(spec: TileSpec) -> float:
+    return spec.rows * spec.v_read * spec.cell.n_rram * spec.cell.rram.g_lrs
+
+
 def audit_sample(sample: AuditSample, weights: Path, test_x: Tensor) -> dict[str, Any]:
-    """Error of one read against ngspice on the netlist of that very tile, transistors included."""
+    """Error of one read against ngspice on the netlist of that very tile, transistors included.
+
+    Errors are relative to full scale, not to the read's own current, which is 0 for blank inputs.
+    """
     read = tile_read(sample, weights, test_x)
     spice = solve(read.tile, Drive(v=read.v), solver="ngspice")
     error = np.abs(read.i_fast - spice.i_out[0])
-    full_scale = float(np.abs(spice.i_out).max())
     ideal = read.tile.g_device
     ideal = ideal if ideal.ndim == 2 else ideal.sum(axis=2)
     ideal_error = np.abs(read.v @ ideal - spice.i_out[0])
-    scale = full_scale or 1.0
     return {
         "columns": len(error),
-        "full_scale": full_scale,
-        "max_relative": float(error.max()) / scale,
-        "mean_relative": float(error.mean()) / scale,
+        "full_scale": read.full_scale,
+        "largest_current": float(np.abs(spice.i_out).max()),
+        "max_relative": float(error.max()) / read.full_scale,
+        "mean_relative": float(error.mean()) / read.full_scale,
         "max_adc_steps": None if np.isnan(read.adc_step) else float(error.max()) / read.adc_step,
-        "ideal_max_relative": float(ideal_error.max()) / scale,
+        "ideal_max_relative": float(ideal_error.max()) / read.full_scale,
         "solver": spice.solver,
     }
 

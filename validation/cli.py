@@ -17,7 +17,7 @@ from netlists import InputError, MissingToolError, build_circuit, check, to_spic
 from validation.config import EvaluationFile, TileFile, read_toml
 from validation.doctor import examine
 from validation.evaluate import Evaluation, evaluate, rewrite_report
-from validation.report import audit_summary
+from validation.report import Row, audit_summary
 from validation.single import build_tile
 
 app = typer.Typer(
@@ -109,21 +109,27 @@ def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda more: progress.advance(task, more)
 
 
-def _show(found: Evaluation) -> None:
-    table = Table(title="test accuracy, mean over chips with 95 % interval")
-    variants = list(dict.fromkeys((r.activation, r.cell, r.fidelity) for r in found.rows))
+def _accuracy_table(rows: list[Row], activation: str) -> Table:
+    table = Table(title=f"{activation}: test accuracy, %, mean over chips with 95 % interval")
+    chosen = [row for row in rows if row.activation == activation]
+    variants = list(dict.fromkeys((row.cell, row.fidelity) for row in chosen))
     table.add_column("stuck")
-    for activation, cell, fidelity in variants:
-        table.add_column(f"{activation}\n{cell} {fidelity}", justify="right")
-    cells = {(r.rate, r.activation, r.cell, r.fidelity): r for r in found.rows}
-    for rate in sorted({r.rate for r in found.rows}):
+    for cell, fidelity in variants:
+        table.add_column(f"{cell} {fidelity}", justify="right")
+    cells = {(row.rate, row.cell, row.fidelity): row for row in chosen}
+    for rate in sorted({row.rate for row in chosen}):
         line = [f"{rate:.0%}" if 100 * rate % 1 == 0 else f"{rate:.1%}"]
         for variant in variants:
             interval = cells[(rate, *variant)].accuracy
             half = 100 * (interval.high - interval.mean)
             line.append(f"{100 * interval.mean:.1f} ± {half:.1f}")
         table.add_row(*line)
-    out.print(table)
+    return table
+
+
+def _show(found: Evaluation) -> None:
+    for activation in dict.fromkeys(row.activation for row in found.rows):
+        out.print(_accuracy_table(found.rows, activation))
     summary = audit_summary(found.audits)
     if summary:
         steps = summary["max_adc_steps"]
