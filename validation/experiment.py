@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,13 @@ def load_network(path: Path) -> nn.Module:
 
 
 def setup_text(config: EvaluationFile) -> str:
-    """Everything but the network that determines a task's result, as canonical JSON."""
+    """Everything but the network that determines a task's result, as canonical JSON.
+
+    The program's version is part of it: results of another version are not mixed in.
+    """
     return canonical(
         {
+            "program": metadata.version("xbarverify"),
             "tile": config.tile.model_dump(),
             "cell": config.cell.model_dump(exclude={"kind"}),
             "mapping": config.mapping.model_dump(),
