@@ -66,14 +66,14 @@ def netlist(
 @app.command("solve")
 def solve_command(
     file: TomlFile,
-    solver: Annotated[list[str] | None, typer.Option(help="nodal or ngspice; repeatable")] = None,
+    solver: Annotated[list[str] | None, typer.Option(help="dissection, nodal or ngspice; repeatable")] = None,
 ) -> None:
     """Solve a tile; with two solvers, print how far they agree."""
     tile, drive = build_tile(read_toml(file, TileFile), beside=file.parent)
     floating = check(build_circuit(tile, drive)).floating
     if floating:
         out.print(f"{len(floating)} floating nodes carry no current, among them {floating[0]}")
-    names = solver or ["nodal"]
+    names = solver or ["dissection"]
     solutions = {name: solve(tile, drive, name) for name in names}
     table = Table("solver", "inputs", "largest current", "power", "KCL residual", "time")
     for solution in solutions.values():
