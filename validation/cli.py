@@ -68,7 +68,7 @@ def netlist(
 def solve_command(
     file: TomlFile,
     solver: Annotated[
-        list[str] | None, typer.Option(help="dissection, nodal or ngspice; repeatable")
+        list[str] | None, typer.Option(help="dissection, nodal, ngspice")
     ] = None,
 ) -> None:
     """Solve a tile; with two solvers, print how far they agree."""
