@@ -67,9 +67,7 @@ def netlist(
 @app.command("solve")
 def solve_command(
     file: TomlFile,
-    solver: Annotated[
-        list[str] | None, typer.Option(help="dissection, nodal, ngspice")
-    ] = None,
+    solver: Annotated[list[str] | None, typer.Option(help="dissection, nodal, ngspice")] = None,
 ) -> None:
     """Solve a tile; with two solvers, print how far they agree."""
     tile, drive = build_tile(read_toml(file, TileFile), beside=file.parent)
