@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuitsim import calibrate
+from circuitsim import calibrate, default_session
 from netlists import InputError, OneR
 from nnmap import Fidelity, accuracy, at_fidelity
 from validation.audit import choose_samples, layer_tiles, run_audit
@@ -141,6 +141,7 @@ def evaluate(config: EvaluationFile, *, progress: Progress = silent) -> Evaluati
     if config.reference:
         reference_figures(config.reference)
     require_writable(out)
+    default_session()  # a missing ngspice must show before the work, not after it
     with Store(out / "results.sqlite") as store:
         calibrations = _calibrations(config)
         weights, networks = _networks(config, progress)
