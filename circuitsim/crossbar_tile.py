@@ -79,9 +79,11 @@ def solution_of(
     """
     g_row, g_col, g_cell = circuit.tile(0)
     i_out = v @ operator.T
-    before = np.concatenate([v[:, :, None], v_row[:, :, :-1]], axis=2) - v_row
-    below = np.concatenate([v_col[:, 1:], np.zeros_like(v_col[:, :1])], axis=1)
-    across, after = v_row - v_col, v_col - below
+    across = v_row - v_col
+    before, after = np.empty_like(v_row), np.array(v_col, order="K")
+    before[:, :, 0] = v - v_row[:, :, 0]
+    np.subtract(v_row[:, :, :-1], v_row[:, :, 1:], out=before[:, :, 1:])
+    after[:, :-1] -= v_col[:, 1:]
     i_cell, i_row, i_col = g_cell * across, g_row * before, g_col * after
     # The sum over cells is exact where the drop over the first segment has lost its digits.
     i_in = i_cell.sum(axis=2)
@@ -93,15 +95,17 @@ def solution_of(
     residual = max(float(np.abs(net_row).max()), float(np.abs(net_col).max()))
     loose_row, loose_col = floating_nodes(circuit)
     floating = bool(loose_row.any() or loose_col.any())
+    if floating:
+        v_row, v_col = np.where(loose_row, np.nan, v_row), np.where(loose_col, np.nan, v_col)
     return Solution(
-        v_row=np.where(loose_row, np.nan, v_row),
-        v_col=np.where(loose_col, np.nan, v_col),
+        v_row=v_row,
+        v_col=v_col,
         i_out=i_out,
         i_in=i_in,
         kcl_residual=residual / scale if scale else 0.0,
         power=np.einsum("br,br->b", v, i_in),
         dissipation=sum(
-            np.einsum("brc,brc->b", i, drop)
+            (i * drop).sum(axis=(1, 2))
             for i, drop in ((i_cell, across), (i_row, before), (i_col, after))
         ),
         outcome=Outcome.FLOATING if floating else Outcome.SOLVED,
