@@ -2,11 +2,15 @@
 
 from nnmap.convert import MappingPlan, at_fidelity, inject_faults, map_network, mapped_layers
 from nnmap.converters import Adc, Dac
+from nnmap.convolution import MappedConv2d
 from nnmap.data import Dataset
 from nnmap.encode import ENCODINGS, Balanced, Unbalanced
-from nnmap.layers import MappedLinear, Matrix
+from nnmap.layers import MappedLayer, MappedLinear
+from nnmap.matrix import Matrix
 from nnmap.models import bnn_mlp
 from nnmap.operator import Fidelity
+from nnmap.slicing import SlicedOffset, SlicedPair, Slicing
+from nnmap.table import MappingRow, MappingTable, mapping_table
 from nnmap.training import Recipe, accuracy, train
 
 __all__ = [
@@ -16,10 +20,17 @@ __all__ = [
     "Dac",
     "Dataset",
     "Fidelity",
+    "MappedConv2d",
+    "MappedLayer",
     "MappedLinear",
     "MappingPlan",
+    "MappingRow",
+    "MappingTable",
     "Matrix",
     "Recipe",
+    "SlicedOffset",
+    "SlicedPair",
+    "Slicing",
     "Unbalanced",
     "accuracy",
     "at_fidelity",
@@ -27,5 +38,6 @@ __all__ = [
     "inject_faults",
     "map_network",
     "mapped_layers",
+    "mapping_table",
     "train",
 ]
