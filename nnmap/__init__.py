@@ -9,6 +9,7 @@ from nnmap.layers import MappedLayer, MappedLinear
 from nnmap.matrix import Matrix
 from nnmap.models import bnn_mlp
 from nnmap.operator import Fidelity
+from nnmap.resnet import ResNetCifar, load_checkpoint, resnet20
 from nnmap.slicing import SlicedOffset, SlicedPair, Slicing
 from nnmap.table import MappingRow, MappingTable, mapping_table
 from nnmap.training import Recipe, accuracy, train
@@ -28,6 +29,7 @@ __all__ = [
     "MappingTable",
     "Matrix",
     "Recipe",
+    "ResNetCifar",
     "SlicedOffset",
     "SlicedPair",
     "Slicing",
@@ -36,8 +38,10 @@ __all__ = [
     "at_fidelity",
     "bnn_mlp",
     "inject_faults",
+    "load_checkpoint",
     "map_network",
     "mapped_layers",
     "mapping_table",
+    "resnet20",
     "train",
 ]

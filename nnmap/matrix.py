@@ -64,7 +64,8 @@ class Matrix:
 
         This is the faulty weight of the behavioural abstraction: what a row driven alone reads at
         IDEAL fidelity, before any converter. An offset column that fails shifts every weight of
-        its row, which overwriting weights one by one would miss.
+        its row, which overwriting weights one by one would miss. Failures outside the blocks of
+        groups that share a tile belong to no weight and do not appear here.
         """
         g = torch.from_numpy(self.operators(Fidelity.IDEAL).transpose(0, 2, 1))
         decoded = self.encoding.decode(g, self.spec.cell, np.asarray).numpy()
