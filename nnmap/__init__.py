@@ -1,18 +1,20 @@
 """Networks on tiles: encoding, placement, converters, faults, fidelities."""
 
-from nnmap.convert import MappingPlan, at_fidelity, inject_faults, map_network, mapped_layers
+from nnmap.checkpoint import load_checkpoint
+from nnmap.chips import inject_faults, vary_devices, with_read_noise
+from nnmap.convert import MappingPlan, at_fidelity, map_network, mapped_layers
 from nnmap.converters import Adc, Dac
 from nnmap.convolution import MappedConv2d
 from nnmap.data import Dataset
 from nnmap.encode import ENCODINGS, Balanced, Unbalanced
-from nnmap.layers import MappedLayer, MappedLinear
+from nnmap.layers import MappedLayer, MappedLinear, ReadNoise
 from nnmap.matrix import Matrix
-from nnmap.models import bnn_mlp
+from nnmap.models import bnn_mlp, lenet, mlp
 from nnmap.operator import Fidelity
-from nnmap.resnet import ResNetCifar, load_checkpoint, resnet20
+from nnmap.resnet import ResNetCifar, resnet20
 from nnmap.slicing import SlicedOffset, SlicedPair, Slicing
 from nnmap.table import MappingRow, MappingTable, mapping_table
-from nnmap.training import Recipe, accuracy, train
+from nnmap.training import Recipe, accuracy, fit, train
 
 __all__ = [
     "ENCODINGS",
@@ -28,6 +30,7 @@ __all__ = [
     "MappingRow",
     "MappingTable",
     "Matrix",
+    "ReadNoise",
     "Recipe",
     "ResNetCifar",
     "SlicedOffset",
@@ -37,11 +40,16 @@ __all__ = [
     "accuracy",
     "at_fidelity",
     "bnn_mlp",
+    "fit",
     "inject_faults",
+    "lenet",
     "load_checkpoint",
     "map_network",
     "mapped_layers",
     "mapping_table",
+    "mlp",
     "resnet20",
     "train",
+    "vary_devices",
+    "with_read_noise",
 ]

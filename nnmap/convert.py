@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from netlists.errors import InputError
-from netlists.faults import FaultRates, sample_faults
 from nnmap.batchnorm import fold_batch_norms
 from nnmap.converters import Adc, Dac
 from nnmap.convolution import MappedConv2d, Window
@@ -23,7 +21,7 @@ from nnmap.placement import place, program
 from nnmap.plan import MappingPlan
 from nnmap.ranges import full_scale, largest_inputs, peak_currents
 
-__all__ = ["MappingPlan", "at_fidelity", "inject_faults", "map_network", "mapped_layers"]
+__all__ = ["MappingPlan", "at_fidelity", "map_network", "mapped_layers"]
 
 Layer = TypeVar("Layer", bound=nn.Module)
 SAMPLE_SIZE = 256  # inputs drawn where the caller has none
@@ -172,32 +170,6 @@ def map_network(
             i_max = (shared if plan.adc_range == "shared" else columns) * plan.adc_headroom
         layer.adc = Adc(bits=plan.adc_bits, i_max=i_max)
     return mapped
-
-
-def inject_faults(
-    mapped: nn.Module, rates: FaultRates, *, rng: np.random.Generator, offset_faults: bool = True
-) -> nn.Module:
-    """The same network on a faulty chip: every tile gets its own map, drawn from its own stream.
-
-    Streams depend on `rng`'s seed and on the tile's place alone, so that two networks of one shape
-    get the same faults whatever their cells, and maps at rising rates are nested. The layers keep
-    their fidelity; operators are extracted anew.
-    """
-    streams = iter(rng.spawn(sum(m.matrix.placement.tiles for _, m in mapped_layers(mapped))))
-
-    def damage(_: str, layer: MappedLayer) -> nn.Module:
-        spec = layer.matrix.spec
-        maps = []
-        for _tile in range(layer.matrix.placement.tiles):
-            faults = sample_faults(spec, rates, rng=next(streams))
-            if layer.matrix.encoding.name == "offset" and not offset_faults:
-                kind = faults.kind.copy()
-                kind[:, -1] = 0
-                faults = replace(faults, kind=kind)
-            maps.append(faults)
-        return layer.with_matrix(layer.matrix.with_faults(maps), layer.fidelity)
-
-    return replace_layers(mapped, MappedLayer, damage)
 
 
 def at_fidelity(mapped: nn.Module, fidelity: Fidelity, *, layers: str = "*") -> nn.Module:

@@ -18,7 +18,9 @@ def _require_bits(owner: str, bits: int | None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Dac:
-    """Digital input x in [0, x_max] -> voltage in [0, v_read]; bits=None is continuous.
+    """Digital input x in [0, x_max] -> voltage in [0, v_read].
+
+    bits=None is no converter: any voltage, in proportion to x, without saturation.
 
     serial: inputs enter one bit at a time, as 0 V or v_read, and the converted currents of the
     bits are shifted and added. With bits=1 inputs are 0 or x_max, and signed ones -x_max or x_max.
@@ -38,11 +40,12 @@ class Dac:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Voltages of non-negative inputs, same shape; inputs above x_max saturate."""
+        if self.bits is None:
+            return x * (self.v_read / self.x_max)
+        levels = 2**self.bits - 1
         fraction = x.clamp(0.0, self.x_max) / self.x_max
-        if self.bits is not None:
-            levels = 2**self.bits - 1
-            fraction = torch.round(fraction * levels) / levels
-        return fraction * self.v_read
+        volts: Tensor = torch.round(fraction * levels) / levels * self.v_read
+        return volts
 
     def reads(self, x: Tensor) -> Iterator[tuple[float, Tensor]]:
         """(weight, voltages) of every read of x >= 0; their weighted sum is `self(x)`."""
@@ -56,7 +59,7 @@ class Dac:
 
     def clipped(self, x: Tensor) -> int:
         """How many inputs lie above x_max."""
-        return int((x > self.x_max * (1 + 1e-9)).sum())
+        return 0 if self.bits is None else int((x > self.x_max * (1 + 1e-9)).sum())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -28,6 +28,23 @@ class ClipCount:
     adc_of: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadNoise:
+    """Cycle-to-cycle noise of deviation sigma, relative to each memory's conductance.
+
+    A column current is a sum over independent memories, so its noise is drawn at once, with the
+    deviation sigma sqrt(sum (g v)^2). Exact for ohmic memories on perfect wires; with wires `g` is
+    the effective conductance, and the two memories of a 1T2R cell count as one.
+    """
+
+    sigma: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma < float("inf"):
+            raise InputError(f"ReadNoise: sigma={self.sigma!r} must be finite and at least 0.")
+
+
 class MappedLayer(nn.Module):
     """A layer whose matrix product runs on tiles at one fidelity.
 
@@ -58,6 +75,7 @@ class MappedLayer(nn.Module):
         self.dac = dac
         self.adc = adc
         self.clips = ClipCount()
+        self.noise = None
         self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float64))
         if operators is None:
             operators = matrix.operators(fidelity)
@@ -67,6 +85,16 @@ class MappedLayer(nn.Module):
         self.register_buffer("operators", stacked.permute(0, 3, 1, 2).flatten(2).contiguous())
         columns = torch.tensor(matrix.columns())
         self.register_buffer("_columns", columns, persistent=False)
+
+    @property
+    def noise(self) -> ReadNoise | None:
+        """Noise of every read; setting it starts its stream anew."""
+        return self._noise
+
+    @noise.setter
+    def noise(self, noise: ReadNoise | None) -> None:
+        self._noise = noise
+        self._stream = torch.Generator().manual_seed(noise.seed if noise else 0)
 
     def _vectors(self, x: Tensor) -> Tensor:
         """What enters the matrix, [inputs of all groups, vectors], from a layer input."""
@@ -92,7 +120,12 @@ class MappedLayer(nn.Module):
             operator = self.operators[read, : rows.stop - rows.start]
             if not all_read:
                 operator = operator[:, self._columns]
-            yield read, (operator.T @ v[rows]).T
+            i = operator.T @ v[rows]
+            if self._noise is not None:
+                deviation = (operator.T.square() @ v[rows].square()).sqrt_()
+                draw = torch.randn(i.shape, generator=self._stream, dtype=i.dtype).to(i.device)
+                i.addcmul_(deviation, draw, value=self._noise.sigma)
+            yield read, i.T
 
     def peak_currents(self, x: Tensor) -> Tensor:
         """Largest current of each read column over the inputs, A [reads, columns]."""
@@ -157,6 +190,7 @@ class MappedLayer(nn.Module):
     def with_matrix(self, matrix: Matrix, fidelity: Fidelity) -> Self:
         """The same layer on another chip or at another fidelity, operators extracted anew."""
         layer = type(self)(matrix, fidelity, **self._settings())  # type: ignore[arg-type]
+        layer.noise = self.noise
         return layer.to(self.operators.device, self.operators.dtype)
 
     def extra_repr(self) -> str:

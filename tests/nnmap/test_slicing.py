@@ -161,7 +161,7 @@ def test_binary_inputs_of_both_signs_take_two_reads_and_no_more_levels():
 def test_converter_ranges_hold_what_the_sample_showed(adc_range):
     layer, x = nn.Conv2d(3, 5, 3).double(), torch.rand(4, 3, 8, 8).double()
     exact = mapped(layer, plan(8, 4), x)(x)
-    chip = mapped(layer, plan(8, 4, adc_bits=12, adc_range=adc_range), x)
+    chip = mapped(layer, plan(8, 4, dac_bits=12, adc_bits=12, adc_range=adc_range), x)
     error = (chip(x) - exact).abs().max()
     assert 0 < error < 0.1 and chip.clips.adc == 0 and chip.clips.adc_of > 0
     chip(2 * x)  # beyond the input range: the DAC saturates, and says so
