@@ -7,6 +7,7 @@ from nnmap.converters import Adc, Dac
 from nnmap.convolution import MappedConv2d
 from nnmap.data import Dataset
 from nnmap.encode import ENCODINGS, Balanced, Unbalanced
+from nnmap.faults_as_weights import faults_as_weights
 from nnmap.layers import MappedLayer, MappedLinear, ReadNoise
 from nnmap.matrix import Matrix
 from nnmap.models import bnn_mlp, lenet, mlp
@@ -40,6 +41,7 @@ __all__ = [
     "accuracy",
     "at_fidelity",
     "bnn_mlp",
+    "faults_as_weights",
     "fit",
     "inject_faults",
     "lenet",
