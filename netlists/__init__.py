@@ -15,6 +15,15 @@ from netlists.faultmap_io import (
 from netlists.faults import FaultKind, FaultMap, FaultRates, sample_faults
 from netlists.spice import to_spice, write_spice
 from netlists.tile import Drive, Tile, TileSpec, Wires, inject
+from netlists.variation import (
+    GaussianSpread,
+    LognormalSpread,
+    ProgrammingError,
+    ResistanceError,
+    RetentionDrift,
+    Variation,
+    vary,
+)
 
 __all__ = [
     "Cell",
@@ -24,15 +33,21 @@ __all__ = [
     "FaultKind",
     "FaultMap",
     "FaultRates",
+    "GaussianSpread",
     "InputError",
     "Level1Nmos",
+    "LognormalSpread",
     "MissingToolError",
     "OhmicRram",
     "OneR",
     "OneTransistorOneR",
     "OneTransistorTwoR",
+    "ProgrammingError",
+    "ResistanceError",
+    "RetentionDrift",
     "Tile",
     "TileSpec",
+    "Variation",
     "Wires",
     "build_circuit",
     "check",
@@ -41,6 +56,7 @@ __all__ = [
     "read_faultmap_csv",
     "sample_faults",
     "to_spice",
+    "vary",
     "without_islands",
     "write_faultmap",
     "write_faultmap_csv",

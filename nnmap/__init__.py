@@ -1,13 +1,21 @@
 """Networks on tiles: encoding, placement, converters, faults, fidelities."""
 
-from nnmap.convert import MappingPlan, at_fidelity, inject_faults, map_network, mapped_layers
+from nnmap.checkpoint import load_checkpoint
+from nnmap.chips import inject_faults, vary_devices, with_read_noise
+from nnmap.convert import MappingPlan, at_fidelity, map_network, mapped_layers
 from nnmap.converters import Adc, Dac
+from nnmap.convolution import MappedConv2d
 from nnmap.data import Dataset
 from nnmap.encode import ENCODINGS, Balanced, Unbalanced
-from nnmap.layers import MappedLinear, Matrix
-from nnmap.models import bnn_mlp
+from nnmap.faults_as_weights import faults_as_weights
+from nnmap.layers import MappedLayer, MappedLinear, ReadNoise
+from nnmap.matrix import Matrix
+from nnmap.models import bnn_mlp, lenet, mlp
 from nnmap.operator import Fidelity
-from nnmap.training import Recipe, accuracy, train
+from nnmap.resnet import ResNetCifar, resnet20
+from nnmap.slicing import SlicedOffset, SlicedPair, Slicing
+from nnmap.table import MappingRow, MappingTable, mapping_table
+from nnmap.training import Recipe, accuracy, fit, train
 
 __all__ = [
     "ENCODINGS",
@@ -16,16 +24,34 @@ __all__ = [
     "Dac",
     "Dataset",
     "Fidelity",
+    "MappedConv2d",
+    "MappedLayer",
     "MappedLinear",
     "MappingPlan",
+    "MappingRow",
+    "MappingTable",
     "Matrix",
+    "ReadNoise",
     "Recipe",
+    "ResNetCifar",
+    "SlicedOffset",
+    "SlicedPair",
+    "Slicing",
     "Unbalanced",
     "accuracy",
     "at_fidelity",
     "bnn_mlp",
+    "faults_as_weights",
+    "fit",
     "inject_faults",
+    "lenet",
+    "load_checkpoint",
     "map_network",
     "mapped_layers",
+    "mapping_table",
+    "mlp",
+    "resnet20",
     "train",
+    "vary_devices",
+    "with_read_noise",
 ]

@@ -41,33 +41,59 @@ class Encoding(Protocol):
         """How many outputs fit in a tile of `cols` columns."""
         ...
 
+    def columns(self, outputs: int, cols: int) -> list[int]:
+        """The columns that are read for the first `outputs` outputs of a tile of `cols` columns."""
+        ...
+
     def program(self, w: FloatArray, cell: Cell, *, rows: int, cols: int) -> FloatArray:
         """Memory conductances of one tile, S `g_shape`, for weights w [inputs, outputs] in [-1, 1].
 
-        Places without a weight are programmed to HRS.
+        NaN marks a place without a weight. Such places, and those beyond w, are programmed to
+        HRS, or to a weight of 0 where an offset is subtracted from their column.
         """
         ...
 
     def decode(self, i: Tensor, cell: Cell, g_cell: CellFunction) -> Tensor:
-        """Column currents [..., tiles, cols] -> sum of w v, in volts [..., tiles, outputs]."""
+        """Currents of the read columns [..., columns] -> sum of w v, in volts [..., outputs]."""
         ...
 
 
-def _state(level: FloatArray, cell: Cell) -> FloatArray:
+def state(level: FloatArray, cell: Cell) -> FloatArray:
     """Conductance of a memory at `level` between HRS (0) and LRS (1), S."""
     g_hrs, g_lrs = cell.rram.g_hrs, cell.rram.g_lrs
     return g_hrs + level * (g_lrs - g_hrs)
 
 
-def _span(cell: Cell, g_cell: CellFunction) -> tuple[float, float]:
+def span(cell: Cell, g_cell: CellFunction) -> tuple[float, float]:
     """Cell conductance with all memories LRS and all HRS, S."""
     n = cell.n_rram
     on, off = g_cell(np.array([n * cell.rram.g_lrs, n * cell.rram.g_hrs])).tolist()
     return on, off
 
 
-def _all_memories(g: FloatArray, cell: Cell) -> FloatArray:
+def all_memories(g: FloatArray, cell: Cell) -> FloatArray:
+    """Every memory of a cell programmed alike; [rows, cols] -> `g_shape`."""
     return g if cell.n_rram == 1 else np.repeat(g[..., None], cell.n_rram, axis=2)
+
+
+def offset_column(g: FloatArray, cell: Cell) -> FloatArray:
+    """The tile with its last column programmed to mid-range: half-way, or one LRS and one HRS."""
+    if cell.n_rram == 1:
+        g[:, -1] = state(np.array(0.5), cell)
+    else:
+        g[:, -1, 0], g[:, -1, 1] = cell.rram.g_lrs, cell.rram.g_hrs
+    return g
+
+
+def offset_conductance(cell: Cell, g_cell: CellFunction) -> float:
+    """Conductance of a cell of the offset column, S."""
+    total = (cell.rram.g_lrs + cell.rram.g_hrs) * cell.n_rram / 2
+    return float(g_cell(np.array([total]))[0])
+
+
+def leading_and_last(n: int, cols: int) -> list[int]:
+    """The first n columns and the offset column."""
+    return [*range(n), cols - 1]
 
 
 @dataclass(frozen=True)
@@ -80,17 +106,21 @@ class Balanced:
         """Two columns an output."""
         return cols // 2
 
+    def columns(self, outputs: int, cols: int) -> list[int]:
+        """See `Encoding.columns`."""
+        return list(range(2 * outputs))
+
     def program(self, w: FloatArray, cell: Cell, *, rows: int, cols: int) -> FloatArray:
         """See `Encoding.program`."""
         level = np.zeros((rows, cols))
         inputs, outputs = w.shape
-        level[:inputs, 0 : 2 * outputs : 2] = (1 + w) / 2
-        level[:inputs, 1 : 2 * outputs : 2] = (1 - w) / 2
-        return _all_memories(_state(level, cell), cell)
+        level[:inputs, 0 : 2 * outputs : 2] = np.nan_to_num((1 + w) / 2)
+        level[:inputs, 1 : 2 * outputs : 2] = np.nan_to_num((1 - w) / 2)
+        return all_memories(state(level, cell), cell)
 
     def decode(self, i: Tensor, cell: Cell, g_cell: CellFunction) -> Tensor:
         """See `Encoding.decode`."""
-        on, off = _span(cell, g_cell)
+        on, off = span(cell, g_cell)
         even = i.shape[-1] // 2 * 2
         return (i[..., 0:even:2] - i[..., 1:even:2]) / (on - off)
 
@@ -110,24 +140,21 @@ class Unbalanced:
         """One column an output, less the offset column."""
         return cols - 1
 
+    def columns(self, outputs: int, cols: int) -> list[int]:
+        """See `Encoding.columns`."""
+        return leading_and_last(outputs, cols)
+
     def program(self, w: FloatArray, cell: Cell, *, rows: int, cols: int) -> FloatArray:
         """See `Encoding.program`."""
         level = np.zeros((rows, cols))
         inputs, outputs = w.shape
-        level[:inputs, :outputs] = (1 + w) / 2
-        g = _all_memories(_state(level, cell), cell)
-        if cell.n_rram == 1:
-            g[:, -1] = _state(np.array(0.5), cell)
-        else:
-            g[:, -1, 0], g[:, -1, 1] = cell.rram.g_lrs, cell.rram.g_hrs
-        return g
+        level[:inputs, :outputs] = (1 + np.nan_to_num(w)) / 2
+        return offset_column(all_memories(state(level, cell), cell), cell)
 
     def decode(self, i: Tensor, cell: Cell, g_cell: CellFunction) -> Tensor:
         """See `Encoding.decode`."""
-        on, off = _span(cell, g_cell)
-        total = (cell.rram.g_lrs + cell.rram.g_hrs) * cell.n_rram / 2
-        offset_cell = float(g_cell(np.array([total]))[0])
-        weight = (on + off) / 2 / offset_cell
+        on, off = span(cell, g_cell)
+        weight = (on + off) / 2 / offset_conductance(cell, g_cell)
         return 2 * (i[..., :-1] - weight * i[..., -1:]) / (on - off)
 
 
@@ -142,7 +169,9 @@ def encoding(name: str) -> Encoding:
 
 
 def normalise(weight: Tensor) -> tuple[FloatArray, float]:
-    """(weight / scale as [in, out] float64, scale), the scale being the largest magnitude.
+    """(weight / scale as float64, scale), the scale being the largest magnitude.
+
+    weight: [outputs, inputs], given back as [inputs, outputs]; further leading axes stay.
 
     Raises InputError on a weight that is not finite.
     """
@@ -150,4 +179,4 @@ def normalise(weight: Tensor) -> tuple[FloatArray, float]:
     if not torch.isfinite(w).all():
         raise InputError("the layer holds NaN or infinite weights; it cannot be programmed.")
     scale = float(w.abs().max()) or 1.0
-    return (w.T / scale).numpy(), scale
+    return (w.mT / scale).numpy(), scale

@@ -47,3 +47,51 @@ def bnn_mlp(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
         if k < len(sizes) - 2:
             layers.append(ACTIVATIONS[activation]())
     return nn.Sequential(*layers)
+
+
+def mlp(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
+    """Perceptron with real weights and biases; three layers are the MLP of rramedy (Table 1).
+
+    Raises InputError as `bnn_mlp` does.
+    """
+    if activation not in ACTIVATIONS:
+        raise InputError(f"activation={activation!r} is not one of {', '.join(ACTIVATIONS)}.")
+    if len(sizes) < 2:
+        raise InputError(f"sizes={list(sizes)} must name at least inputs and classes.")
+    layers: list[nn.Module] = []
+    for k in range(len(sizes) - 1):
+        layers.append(nn.Linear(sizes[k], sizes[k + 1]))
+        if k < len(sizes) - 2:
+            layers.append(ACTIVATIONS[activation]())
+    return nn.Sequential(*layers)
+
+
+def lenet(
+    *, image: tuple[int, int, int] = (1, 28, 28), classes: int = 10, width: float = 1.0
+) -> nn.Sequential:
+    """LeNet with two convolutions and three dense layers, as remeco uses it (Table 3).
+
+    Takes flat images [n, pixels] of the given (channels, height, width). Width 1 is LeNet-5 (LeCun
+    et al. 1998) with ReLU and maximum pooling: 6 and 16 channels, 120 and 84 features, 61.7 K
+    weights on MNIST. remeco names 866 K weights and no sizes; width 4 holds 950 K.
+    """
+    channels, height, side = image
+    a, b, c, d = (max(1, round(n * width)) for n in (6, 16, 120, 84))
+    pixels = ((height // 2 - 4) // 2) * ((side // 2 - 4) // 2)
+    if pixels < 1:
+        raise InputError(f"image={image} is too small for LeNet; use at least 12x12 pixels.")
+    return nn.Sequential(
+        nn.Unflatten(1, image),
+        nn.Conv2d(channels, a, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(a, b, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(b * pixels, c),
+        nn.ReLU(),
+        nn.Linear(c, d),
+        nn.ReLU(),
+        nn.Linear(d, classes),
+    )

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from nnmap.data import Dataset
 from nnmap.models import bnn_mlp
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +21,7 @@ class Recipe:
     hidden: features of each hidden layer.  lr: Adam's first step size, annealed to 0 by cosine.
     """
 
-    hidden: tuple[int, ...]
+    hidden: tuple[int, ...] = ()
     activation: str = "relu"
     epochs: int = 10
     batch: int = 128
@@ -43,10 +46,25 @@ def train(
 
     Runs on one thread: the order of sums, and with it every weight, would depend on the number.
     """
+    sizes = (data.train_x.shape[1], *recipe.hidden, int(data.train_y.max()) + 1)
+    return fit(lambda: bnn_mlp(sizes, recipe.activation), recipe, data, on_epoch=on_epoch)
+
+
+def fit(
+    make: Callable[[], Network],
+    recipe: Recipe,
+    data: Dataset,
+    *,
+    on_epoch: Callable[[int], None] = lambda epoch: None,
+) -> Network:
+    """The network that `make` builds, trained on `data`, in eval mode.
+
+    Seeded and on one thread like `train`; the recipe's layer sizes and activation do not count,
+    `make` decides them.
+    """
     with torch.random.fork_rng(), _one_thread():
         torch.manual_seed(recipe.seed)
-        sizes = (data.train_x.shape[1], *recipe.hidden, int(data.train_y.max()) + 1)
-        model = bnn_mlp(sizes, recipe.activation)
+        model = make()
         optimiser = torch.optim.Adam(model.parameters(), lr=recipe.lr)
         steps = recipe.epochs * -(-len(data.train_x) // recipe.batch)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

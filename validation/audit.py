@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from circuitsim import solve
 from netlists import Drive
 from netlists.tile import FloatArray, Tile, TileSpec
-from nnmap import Fidelity, MappedLinear, at_fidelity, mapped_layers
+from nnmap import Fidelity, MappedLayer, at_fidelity, mapped_layers
 from validation.campaign import Task
 from validation.experiment import faulty_chip, load_data
 from validation.store import Store, canonical
@@ -85,7 +85,7 @@ def tile_read(sample: AuditSample, weights: Path, test_x: Tensor) -> TileRead:
     """Rebuild the sampled chip, run its image, and take the read of the sampled tile."""
     chip = at_fidelity(faulty_chip(sample.task, weights), Fidelity.LINEAR)
     layer = chip.get_submodule(sample.layer)
-    assert isinstance(layer, MappedLinear)
+    assert isinstance(layer, MappedLayer)
     x = layer_input(chip, sample.layer, test_x[sample.image : sample.image + 1])
     # Layers with signed inputs read twice; the read with more signal is audited.
     if (-x).clamp(min=0).sum() > x.clamp(min=0).sum():
@@ -97,7 +97,7 @@ def tile_read(sample: AuditSample, weights: Path, test_x: Tensor) -> TileRead:
         v=volts[row_tile, 0].numpy(),
         i_fast=layer.currents(volts)[row_tile, 0, col_tile].numpy(),
         adc_step=layer.adc.step,
-        full_scale=layer.adc.i_max if layer.adc.bits else _largest_current(layer.matrix.spec),
+        full_scale=layer.adc.full_scale if layer.adc.bits else _largest_current(layer.matrix.spec),
     )
 
 

@@ -15,9 +15,10 @@ from rich.table import Table
 
 from circuitsim import NgspiceError, compare, solve
 from netlists import InputError, MissingToolError, build_circuit, check, to_spice
-from validation.config import EvaluationFile, TileFile, read_toml
+from validation.config import EvaluationFile, PlanFile, TileFile, read_toml
 from validation.doctor import examine
 from validation.evaluate import Evaluation, evaluate, rewrite_report
+from validation.mapping import map_checkpoint, write_table
 from validation.report import Row, audit_summary
 from validation.single import build_tile
 
@@ -161,6 +162,19 @@ def evaluate_command(
         err.print("interrupted; finished chips are kept and the same command continues.")
         raise typer.Exit(130) from None
     _show(found)
+
+
+@app.command("map")
+def map_command(
+    checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
+    plan: TomlFile,
+    output: Annotated[Path | None, typer.Option("-o", help="write the table as CSV")] = None,
+) -> None:
+    """Map a network onto tiles and print what each layer becomes."""
+    table = map_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    out.print(str(table), highlight=False, soft_wrap=True)
+    if output is not None:
+        write_table(table, output)
 
 
 @app.command("report")

@@ -124,24 +124,56 @@ class NetworkSection(_Section):
 
 
 class MappingSection(_Section):
-    """[mapping]: encoding and converters; 0 bits leaves a converter out."""
+    """[mapping]: encoding, slices, converters, layers; 0 bits leaves a converter out.
+
+    The keys are the fields of `nnmap.MappingPlan`.
+    """
 
     encoding: Literal["pair", "offset"] = "pair"
     dac_bits: int = Field(default=8, ge=0, le=24)
     adc_bits: int = Field(default=8, ge=0, le=24)
     adc_headroom: float = 1.25
     offset_faults: bool = True
+    weight_bits: int | None = None
+    device_bits: int | None = None
+    inputs: Literal["parallel", "serial"] = "parallel"
+    adc_range: Literal["shared", "column", "full"] = "shared"
+    layers: tuple[str, ...] = ("*",)
+    digital: tuple[str, ...] = ()
+    digital_1x1: bool = False
+    fold_batch_norm: bool = False
 
     def plan(self, spec: TileSpec) -> MappingPlan:
         """The mapping plan on tiles of this spec."""
-        return MappingPlan(
-            spec=spec,
-            encoding=self.encoding,
-            dac_bits=self.dac_bits or None,
-            adc_bits=self.adc_bits or None,
-            adc_headroom=self.adc_headroom,
-            offset_faults=self.offset_faults,
-        )
+        fields = self.model_dump()
+        for name in ("dac_bits", "adc_bits"):
+            fields[name] = fields[name] or None
+        return MappingPlan(spec=spec, **fields)
+
+
+class ModelSection(_Section):
+    """[network] of a mapping plan: how the module that a checkpoint fills is made.
+
+    make: a network of the toolkit, or "package.module:function" of one's own.
+    arguments: passed to it by name.  input: shape of one input, without the batch.
+    sample: .npy file of inputs [n, *input] that set converter ranges; where left out, uniform
+    random inputs in [0, 1] stand in.
+    """
+
+    make: str
+    arguments: dict[str, Any] = {}
+    input: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    sample: str | None = None
+    seed: int = 0
+
+
+class PlanFile(_Section):
+    """A mapping plan: `xbarverify map`."""
+
+    network: ModelSection
+    tile: TileSection = TileSection()
+    cell: CellSection = CellSection()
+    mapping: MappingSection = MappingSection()
 
 
 class FaultsSection(_Section):

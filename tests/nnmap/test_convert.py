@@ -162,7 +162,7 @@ def test_linear_fidelity_is_the_solved_circuit():
     "make, words",
     [
         (lambda: map_network(nn.ReLU(), plan(), rng=rng()), "no nn.Linear"),
-        (lambda: map_network(nn.Conv2d(1, 1, 3), plan(), rng=rng()), "Conv2d"),
+        (lambda: map_network(nn.Conv2d(1, 1, 3), plan(), rng=rng()), "give sample"),
         (lambda: plan(cols=1, encoding="offset"), "at least 2 columns"),
         (lambda: plan(adc_headroom=0.0), "adc_headroom=0.0"),
         (lambda: map_network(network(), plan(), rng=rng())(torch.rand(2, 9)), r"\(\*, 20\)"),

@@ -29,7 +29,9 @@ def test_range_ends_are_exact_and_beyond_saturates_and_counts():
 
 def test_converters_can_be_left_out():
     x = torch.tensor([0.123456789, 5.0], dtype=torch.float64)
-    assert Dac(bits=None, x_max=10.0, v_read=1.0)(x).tolist() == pytest.approx([0.0123456789, 0.5])
+    dac = Dac(bits=None, x_max=10.0, v_read=1.0)
+    assert dac(x).tolist() == pytest.approx([0.0123456789, 0.5])
+    assert dac(10 * x).tolist() == pytest.approx([0.123456789, 5.0]) and dac.clipped(10 * x) == 0
     adc = Adc(bits=None, i_max=1.0)
     assert adc(x).tolist() == x.tolist() and adc.clipped(x) == 0 and math.isnan(adc.step)
 

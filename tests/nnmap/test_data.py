@@ -52,3 +52,24 @@ def test_training_is_repeatable_and_learns():
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     assert accuracy(one, data.test_x, data.test_y) > 0.9
     assert set(one[0].weight.unique().tolist()) == {-1.0, 1.0}
+
+
+@pytest.mark.data
+def test_cifar10_loads_as_images_and_is_normalised():
+    data = load("cifar10")
+    assert data.test_x.shape == (10000, 3072) and set(data.test_y.tolist()) == set(range(10))
+    assert len(data.train_x) in (0, 50000)
+    assert data.as_images().test_x.shape == (10000, 3, 32, 32)
+    shifted = data.normalised((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    assert torch.allclose(shifted.test_x, (data.as_images().test_x - 0.5) * 4)
+
+
+def test_a_changed_cifar10_file_is_not_unpickled(monkeypatch, tmp_path):
+    monkeypatch.setenv("XBARVERIFY_DATA", str(tmp_path))
+    with pytest.raises(InputError, match="is missing"):
+        load("cifar10")
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    (folder / "test_batch").write_bytes(b"not the original")
+    with pytest.raises(InputError, match="MD5"):
+        load("cifar10")

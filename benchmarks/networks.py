@@ -1,0 +1,92 @@
+"""Whole networks on tiles: accuracy and time of every step, measured.
+
+    python -m benchmarks.networks lenet
+    python -m benchmarks.networks resnet20 path/to/resnet20.th [images]
+
+One chip each, 64x64 tiles, LINEAR fidelity with wires, 8-bit converters. Needs the data sets.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netlists import InputError, TileSpec, Wires
+from nnmap import (
+    Fidelity,
+    MappingPlan,
+    accuracy,
+    at_fidelity,
+    load_checkpoint,
+    map_network,
+    mapped_layers,
+    mapping_table,
+    resnet20,
+)
+from nnmap.data import IMAGENET_MEAN, IMAGENET_STD, load
+from nnmap.pretrained import pretrained
+
+Result = TypeVar("Result")
+SAMPLE = 128  # training images that set converter ranges
+
+
+def timed(what: str, work: Callable[[], Result]) -> Result:
+    start = time.perf_counter()
+    result = work()
+    shown = f"  {result:.4f}" if isinstance(result, float) else ""
+    print(f"{what:<44} {time.perf_counter() - start:8.2f} s{shown}", flush=True)
+    return result
+
+
+def measure(model: nn.Module, plan: MappingPlan, sample: Tensor, x: Tensor, y: Tensor) -> None:
+    def score(network: nn.Module) -> Callable[[], float]:
+        return lambda: accuracy(network, x, y, batch=250)
+
+    def mapped_with(bare: bool) -> nn.Module:
+        chosen = replace(plan, dac_bits=None, adc_bits=None) if bare else plan
+        return map_network(model, chosen, rng=np.random.default_rng(0), sample=sample)
+
+    print(f"{len(x)} images, {torch.get_num_threads()} threads")
+    timed("torch, as it comes", score(model))
+    bare = timed("map, converters off", lambda: mapped_with(True))
+    print(mapping_table(bare))
+    timed("IDEAL, converters off", score(bare))
+    timed("IDEAL, converters off, float32", score(bare.float()))
+    mapped = timed("map, ranges from sample", lambda: mapped_with(False))
+    timed("IDEAL, 8-bit converters", score(mapped))
+    chip = timed("extract LINEAR operators", lambda: at_fidelity(mapped, Fidelity.LINEAR))
+    timed("LINEAR, 8-bit converters", score(chip))
+    timed("LINEAR, 8-bit converters, float32", score(chip.float()))
+    counts = [layer.clips for _, layer in mapped_layers(chip)]
+    clipped = sum(c.adc for c in counts) / max(1, sum(c.adc_of for c in counts))
+    print(f"ADC conversions that saturated: {clipped:.2e}")
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["lenet"]:
+        # remeco, Table 2: 8-bit weights on two 4-bit devices; 2 ohm segments.
+        spec = TileSpec(rows=64, cols=64, wires=Wires(r_row_segment=2.0, r_col_segment=2.0))
+        plan = MappingPlan(spec=spec, weight_bits=8, device_bits=4)
+        data = load("mnist")
+        model = pretrained("lenet-mnist")
+    elif arguments[:1] == ["resnet20"] and len(arguments) > 1:
+        spec = TileSpec(rows=64, cols=64, wires=Wires(r_row_segment=1.0, r_col_segment=1.0))
+        plan = MappingPlan(spec=spec, weight_bits=8)
+        data = load("cifar10").normalised(IMAGENET_MEAN, IMAGENET_STD)
+        model = load_checkpoint(resnet20(), arguments[1])
+    else:
+        raise InputError(f"{arguments} is neither 'lenet' nor 'resnet20 CHECKPOINT [images]'.")
+    n = int(arguments[2]) if len(arguments) > 2 else len(data.test_x)
+    measure(model, plan, data.train_x[:SAMPLE], data.test_x[:n], data.test_y[:n])
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except InputError as problem:
+        sys.exit(str(problem))

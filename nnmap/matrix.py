@@ -1,0 +1,72 @@
+"""A layer's matrix as the conductances of one chip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from netlists.errors import InputError
+from netlists.faults import FaultMap
+from netlists.tile import FloatArray, Tile, TileSpec
+from nnmap.encode import Encoding
+from nnmap.operator import Fidelity, tile_operators
+from nnmap.placement import Placement
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Matrix:
+    """A layer's matrix programmed on tiles of one chip.
+
+    g: memory conductances as programmed, S [tiles, *g_shape].
+    faults: one map a tile, or None on a perfect chip.
+    scale: weight that a normalised 1 stands for.
+    """
+
+    spec: TileSpec
+    encoding: Encoding
+    placement: Placement
+    g: FloatArray
+    scale: float
+    faults: tuple[FaultMap, ...] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Matrix":
+        return self  # nothing in it changes
+
+    def tile(self, index: int) -> Tile:
+        """One tile as a circuit sees it."""
+        faults = None if self.faults is None else self.faults[index]
+        return Tile(spec=self.spec, g=self.g[index], faults=faults)
+
+    def with_faults(self, faults: Sequence[FaultMap]) -> "Matrix":
+        """The same matrix on a chip with these faults, one map a tile."""
+        if len(faults) != self.placement.tiles:
+            raise InputError(f"{len(faults)} fault maps for {self.placement.tiles} tiles.")
+        return replace(self, faults=tuple(faults))
+
+    def operators(self, fidelity: Fidelity) -> FloatArray:
+        """Operators of all tiles, S [tiles, cols, rows]."""
+        tiles = [self.tile(k) for k in range(self.placement.tiles)]
+        return tile_operators(tiles, fidelity)
+
+    def columns(self) -> list[int]:
+        """Columns of a bundle's row of tiles that are read, out of col_tiles * cols."""
+        cols = self.spec.cols
+        return [
+            k * cols + column
+            for k, outputs in enumerate(self.placement.tile_outputs)
+            for column in self.encoding.columns(outputs, cols)
+        ]
+
+    def weights(self) -> FloatArray:
+        """The weights that the devices decode to, faults included, [groups, inputs, outputs].
+
+        This is the faulty weight of the behavioural abstraction: what a row driven alone reads at
+        IDEAL fidelity, before any converter. An offset column that fails shifts every weight of
+        its row, which overwriting weights one by one would miss. Failures outside the blocks of
+        groups that share a tile belong to no weight and do not appear here.
+        """
+        g = torch.from_numpy(self.operators(Fidelity.IDEAL).transpose(0, 2, 1))
+        decoded = self.encoding.decode(g, self.spec.cell, np.asarray).numpy()
+        return np.asarray(self.placement.join(decoded) * self.scale)

@@ -1,0 +1,70 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from netlists import InputError
+from nnmap import lenet, resnet20
+from validation.cli import app
+from validation.config import PlanFile, read_toml
+from validation.mapping import map_checkpoint
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "map_resnet20.toml"
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "resnet20.th"
+    torch.save(resnet20().state_dict(), path)
+    return path
+
+
+def test_the_command_prints_and_writes_the_table(checkpoint, tmp_path):
+    table = tmp_path / "table.csv"
+    result = CliRunner().invoke(app, ["map", str(checkpoint), str(EXAMPLE), "-o", str(table)])
+    assert result.exit_code == 0, result.output
+    assert "layer3.2.conv2" in result.output and "total" in result.output
+    lines = list(csv.DictReader(table.open()))
+    assert len(lines) == 20 and lines[0]["layer"] == "conv1"
+    assert sum(int(line["devices"]) for line in lines) == 2 * 268_336
+
+
+def lenet_plan(**changes):
+    network = {"make": "lenet", "input": [784], **changes}
+    return PlanFile.model_validate({"network": network, "cell": {"kind": "1r"}})
+
+
+def test_plans_take_samples_and_functions_of_ones_own(tmp_path):
+    torch.save(lenet(width=0.5).state_dict(), tmp_path / "half.pt")
+    np.save(tmp_path / "x.npy", np.ones((3, 784)))
+    plan = lenet_plan(make="nnmap.models:lenet", arguments={"width": 0.5}, sample="x.npy")
+    assert len(map_checkpoint(tmp_path / "half.pt", plan, beside=tmp_path).rows) == 5
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"make": "vgg99"}, "network.make='vgg99'"),
+        ({"make": "nowhere.at:all"}, "cannot be found"),
+        ({"make": "nnmap.models:NAMES"}, "cannot be found"),
+        ({"arguments": {"depth": 3}}, "do not fit lenet"),
+        ({"arguments": {"width": 2.0}}, "does not fit Sequential"),
+        ({"sample": "missing.npy"}, "is no .npy file"),
+        ({"sample": "x.npy", "input": [1, 28, 28]}, "has shape"),
+    ],
+)
+def test_plans_that_do_not_fit_are_told(changes, words, tmp_path):
+    torch.save(lenet().state_dict(), tmp_path / "lenet.pt")
+    np.save(tmp_path / "x.npy", np.ones((3, 784)))
+    with pytest.raises(InputError, match=words):
+        map_checkpoint(tmp_path / "lenet.pt", lenet_plan(**changes), beside=tmp_path)
+
+
+def test_a_plan_file_with_an_unknown_key_is_refused(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text(EXAMPLE.read_text() + "weight_bit = 8\n")
+    with pytest.raises(InputError, match=r"unknown key 'mapping\.weight_bit'"):
+        read_toml(path, PlanFile)

@@ -1,0 +1,100 @@
+"""A checkpoint and a plan file -> its mapping table."""
+
+import csv
+import importlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netlists import InputError
+from nnmap import (
+    MappingTable,
+    bnn_mlp,
+    lenet,
+    load_checkpoint,
+    map_network,
+    mapping_table,
+    mlp,
+    resnet20,
+)
+from validation.config import ModelSection, PlanFile, tile_spec
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "bnn_mlp": bnn_mlp,
+    "lenet": lenet,
+    "mlp": mlp,
+    "resnet20": resnet20,
+}
+DRAWN = 32  # random inputs where the plan names no sample
+
+
+def make_network(section: ModelSection) -> nn.Module:
+    """The module that [network] describes, with fresh weights.
+
+    Raises InputError for an unknown name or arguments that it does not take.
+    """
+    if ":" in section.make:
+        place, _, name = section.make.partition(":")
+        try:
+            function = getattr(importlib.import_module(place), name)
+        except (ImportError, AttributeError) as problem:
+            raise InputError(f"network.make={section.make!r} cannot be found: {problem}.") from None
+    elif section.make in NETWORKS:
+        function = NETWORKS[section.make]
+    else:
+        raise InputError(
+            f"network.make={section.make!r} is not one of {', '.join(NETWORKS)}, "
+            "nor package.module:function."
+        )
+    try:
+        model = function(**section.arguments)
+    except TypeError as problem:
+        raise InputError(f"network.arguments do not fit {section.make}: {problem}.") from None
+    if not isinstance(model, nn.Module):
+        raise InputError(f"network.make={section.make!r} gave no torch module.")
+    return model
+
+
+def _sample(section: ModelSection, beside: Path) -> Tensor:
+    if section.sample is None:
+        drawn = np.random.default_rng(section.seed).random((DRAWN, *section.input))
+        return torch.from_numpy(drawn).float()
+    path = beside / section.sample
+    try:
+        values = np.load(path)
+    except (OSError, ValueError) as problem:
+        raise InputError(f"{path} is no .npy file of inputs: {problem}.") from None
+    if values.shape[1:] != section.input or not len(values):
+        raise InputError(f"{path} has shape {values.shape} != (n, *input)=(*, {section.input}).")
+    return torch.from_numpy(values).float()
+
+
+def map_checkpoint(checkpoint: Path, plan: PlanFile, *, beside: Path) -> MappingTable:
+    """The table of the checkpoint's network mapped as the plan says.
+
+    beside: folder that the plan's file names are relative to. Raises InputError for a checkpoint
+    or a plan that does not fit.
+    """
+    model = load_checkpoint(make_network(plan.network), checkpoint)
+    mapping = plan.mapping.plan(tile_spec(plan.tile, plan.cell.build()))
+    rng = np.random.default_rng(plan.network.seed)
+    mapped = map_network(model, mapping, rng=rng, sample=_sample(plan.network, beside))
+    return mapping_table(mapped)
+
+
+def write_table(table: MappingTable, path: Path) -> None:
+    """The table as CSV, one line a layer; raises InputError where it cannot be written."""
+    lines = [asdict(row) for row in table.rows]
+    for line in lines:
+        line["groups"], line["inputs"], line["outputs"] = line.pop("matrix")
+    try:
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(lines[0]))
+            writer.writeheader()
+            writer.writerows(lines)
+    except OSError as problem:
+        raise InputError(f"{path} cannot be written: {problem.strerror}.") from None
