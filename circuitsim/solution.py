@@ -30,7 +30,8 @@ class Solution:
     i_in: current that each row source delivers, A [batch, rows].
     kcl_residual: largest net current into a node, relative to the largest source current.
     power: power delivered by all sources, W [batch].
-    dissipation: power lost in all resistors, W [batch]; below `power` where transistors take some.
+    dissipation: power lost in all resistors, W [batch]; below `power` where transistors or bending
+    memories take some.
     solver: its name and version.  timings: seconds per stage.
     """
 
@@ -84,6 +85,8 @@ def _kcl_residual(circuit: Circuit, i_resistor: FloatArray, i_source: FloatArray
     judged[GROUND] = False
     if m is not None:
         judged[m.drain] = judged[m.source] = False
+    if circuit.memories is not None:
+        judged[circuit.memories.a] = judged[circuit.memories.b] = False
     worst = 0.0
     for through, fed in zip(i_resistor, i_source, strict=True):
         net = (

@@ -1,10 +1,10 @@
 """What the circuit is: tiles, cells, faults, and their SPICE text."""
 
 from netlists.build import build_circuit
-from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR
+from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR, is_linear
 from netlists.check import CheckReport, check, without_islands
 from netlists.circuit import Circuit
-from netlists.devices import Level1Nmos, OhmicRram
+from netlists.devices import OhmicRram, Rram, SinhRram
 from netlists.errors import InputError, MissingToolError
 from netlists.faultmap_io import (
     read_faultmap,
@@ -15,8 +15,10 @@ from netlists.faultmap_io import (
 from netlists.faults import FaultKind, FaultMap, FaultRates, sample_faults
 from netlists.spice import to_spice, write_spice
 from netlists.tile import Drive, Tile, TileSpec, Wires, inject
+from netlists.transistors import Bsim4Nmos, Level1Nmos, Nmos
 
 __all__ = [
+    "Bsim4Nmos",
     "Cell",
     "CheckReport",
     "Circuit",
@@ -27,16 +29,20 @@ __all__ = [
     "InputError",
     "Level1Nmos",
     "MissingToolError",
+    "Nmos",
     "OhmicRram",
     "OneR",
     "OneTransistorOneR",
     "OneTransistorTwoR",
+    "Rram",
+    "SinhRram",
     "Tile",
     "TileSpec",
     "Wires",
     "build_circuit",
     "check",
     "inject",
+    "is_linear",
     "read_faultmap",
     "read_faultmap_csv",
     "sample_faults",
