@@ -6,7 +6,9 @@
 from circuitsim.agree import Agreement, compare
 from circuitsim.calibrate import calibrate
 from circuitsim.cellmodel import SecantModel
+from circuitsim.cellsurface import CellSurface
 from circuitsim.certificate import Certificate, certified_conductance
+from circuitsim.characterise import calibrate_surface
 from circuitsim.linearise import cell_conductance, linearise
 from circuitsim.ngspice import NgspiceError, NgspiceSession, default_session
 from circuitsim.operator import effective_conductance, operator_memory
@@ -17,6 +19,7 @@ from circuitsim.solve import SOLVERS, solve
 __all__ = [
     "SOLVERS",
     "Agreement",
+    "CellSurface",
     "Certificate",
     "NgspiceError",
     "NgspiceSession",
@@ -25,6 +28,7 @@ __all__ = [
     "SecantModel",
     "Solution",
     "calibrate",
+    "calibrate_surface",
     "cell_conductance",
     "certified_conductance",
     "compare",
