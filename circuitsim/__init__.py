@@ -10,6 +10,7 @@ from circuitsim.cellsurface import CellSurface
 from circuitsim.certificate import Certificate, certified_conductance
 from circuitsim.characterise import calibrate_surface
 from circuitsim.linearise import cell_conductance, linearise
+from circuitsim.newton import NonlinearTile, prepare_nonlinear
 from circuitsim.ngspice import NgspiceError, NgspiceSession, default_session
 from circuitsim.operator import effective_conductance, operator_memory
 from circuitsim.prepared import PreparedTile, prepare
@@ -23,6 +24,7 @@ __all__ = [
     "Certificate",
     "NgspiceError",
     "NgspiceSession",
+    "NonlinearTile",
     "Outcome",
     "PreparedTile",
     "SecantModel",
@@ -37,5 +39,6 @@ __all__ = [
     "linearise",
     "operator_memory",
     "prepare",
+    "prepare_nonlinear",
     "solve",
 ]

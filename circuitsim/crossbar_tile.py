@@ -68,21 +68,25 @@ def solution_of(
     v: FloatArray,
     v_row: FloatArray,
     v_col: FloatArray,
-    operator: FloatArray,
+    operator: FloatArray | None,
     *,
     solver: str,
     timings: dict[str, float],
+    i_cell: FloatArray | None = None,
+    outcome: Outcome = Outcome.SOLVED,
 ) -> Solution:
     """A Solution from the node voltages of a one-tile circuit, floating nodes still at 0 V.
 
-    v: [batch, rows].  v_row, v_col: [batch, rows, cols].  operator: [cols, rows].
+    v: [batch, rows].  v_row, v_col: [batch, rows, cols].  operator: [cols, rows], or None where the
+    cells carry i_cell [batch, rows, cols] instead of g_cell times their drop.
     """
     g_row, g_col, g_cell = circuit.tile(0)
-    i_out = v @ operator.T
     before = np.concatenate([v[:, :, None], v_row[:, :, :-1]], axis=2) - v_row
     below = np.concatenate([v_col[:, 1:], np.zeros_like(v_col[:, :1])], axis=1)
     across, after = v_row - v_col, v_col - below
-    i_cell, i_row, i_col = g_cell * across, g_row * before, g_col * after
+    i_row, i_col = g_row * before, g_col * after
+    i_cell = g_cell * across if i_cell is None else i_cell
+    i_out = i_cell.sum(axis=1) if operator is None else v @ operator.T
     # The sum over cells is exact where the drop over the first segment has lost its digits.
     i_in = i_cell.sum(axis=2)
     net_row = i_row - i_cell
@@ -104,7 +108,7 @@ def solution_of(
             np.einsum("brc,brc->b", i, drop)
             for i, drop in ((i_cell, across), (i_row, before), (i_col, after))
         ),
-        outcome=Outcome.FLOATING if floating else Outcome.SOLVED,
+        outcome=Outcome.FLOATING if floating and outcome is Outcome.SOLVED else outcome,
         solver=solver,
         timings=timings,
     )

@@ -60,13 +60,19 @@ class NodalFactorisation:
         self._coupling = laplacian[self._free][:, self._known]
         self._lu = _factorise(laplacian[self._free][:, self._free].tocsc())
 
-    def voltages(self, v_source: FloatArray) -> FloatArray:
-        """Node voltages [batch, nodes] for source voltages [batch, sources]; NaN where floating."""
+    def voltages(self, v_source: FloatArray, i_node: FloatArray | None = None) -> FloatArray:
+        """Node voltages [batch, nodes] for source voltages [batch, sources]; NaN where floating.
+
+        i_node: currents fed into nodes from elsewhere, A [batch, nodes].
+        """
         v = np.full((len(v_source), len(self.circuit.nodes)), np.nan)
         v[:, GROUND] = 0.0
         v[:, self.circuit.sources.plus] = v_source
         if self._lu is not None:
-            v[:, self._free] = self._lu.solve(-(self._coupling @ v[:, self._known].T)).T
+            fed = -(self._coupling @ v[:, self._known].T)
+            if i_node is not None:
+                fed += i_node[:, self._free].T
+            v[:, self._free] = self._lu.solve(fed).T
         return v
 
     def source_currents(self, v_node: FloatArray) -> FloatArray:

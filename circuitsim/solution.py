@@ -19,6 +19,10 @@ class Outcome(Enum):
         "some nodes have no path to ground (open segments or 0 S cells around them); "
         "their voltages are NaN and they carry no current"
     )
+    NOT_CONVERGED = (
+        "some inputs found no balance between cells and wires within the step limit, and their "
+        "currents are the last estimate; lower the input voltages or raise the gate voltage"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

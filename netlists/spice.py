@@ -17,6 +17,8 @@ DIALECTS = ("ngspice",)
 
 # Tolerances for circuits that are not linear; a linear circuit is solved in one step without them.
 NONLINEAR_OPTIONS = "reltol=1e-6 abstol=1e-15 vntol=1e-9 gmin=1e-18"
+# A sinh has all its derivatives: one more step costs little and brings many digits.
+MEMORY_OPTIONS = "reltol=1e-9 abstol=1e-15 vntol=1e-12 gmin=1e-18"
 
 
 def _number(value: float) -> str:
@@ -71,7 +73,11 @@ def _memories(circuit: Circuit) -> list[str]:
 
 def solver_options(circuit: Circuit, *, klu: bool = True) -> str:
     """The `.options` line for this circuit, or "" where ngspice's defaults do."""
-    words = (["klu"] if klu else []) + ([] if circuit.is_linear else [NONLINEAR_OPTIONS])
+    words = ["klu"] if klu else []
+    if circuit.mosfets is not None:
+        words.append(NONLINEAR_OPTIONS)
+    elif circuit.memories is not None:
+        words.append(MEMORY_OPTIONS)
     return f".options {' '.join(words)}" if words else ""
 
 
