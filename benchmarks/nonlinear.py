@@ -4,7 +4,9 @@
     python -m benchmarks.nonlinear --table benchmarks/nonlinear.csv   # errors, a few minutes
 
 Nothing is asserted. Errors are of output currents relative to the largest of the tile; both solvers
-get the same tiles and inputs (half binary, half uniform, up to the read voltage).
+get the same tiles and inputs (half binary, half uniform, up to the read voltage). LINEAR stands
+beside it twice: every cell's secant at the read voltage, and at its operating point over 16 other
+inputs of the same kind.
 """
 
 import argparse
@@ -21,12 +23,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from circuitsim import compare, default_session, prepare_nonlinear, solve
+from circuitsim import compare, default_session, linearise_at, prepare_nonlinear, solve
 from netlists import (
     Bsim4Nmos,
     Cell,
     Drive,
     FaultRates,
+    OhmicRram,
     OneR,
     OneTransistorOneR,
     OneTransistorTwoR,
@@ -42,11 +45,12 @@ CELLS: dict[str, Cell] = {
     "1R sinh": OneR(rram=SinhRram()),
     "1T1R level 1": OneTransistorOneR(),
     "1T1R BSIM4": OneTransistorOneR(nmos=Bsim4Nmos()),
+    "1T1R BSIM4 1 kohm": OneTransistorOneR(nmos=Bsim4Nmos(), rram=OhmicRram(r_lrs=1e3)),
     "1T1R BSIM4 sinh": OneTransistorOneR(nmos=Bsim4Nmos(), rram=SinhRram()),
     "1T2R BSIM4": OneTransistorTwoR(nmos=Bsim4Nmos()),
 }
 SIZES, SEGMENTS, RATES = (8, 16, 32, 64), (0.1, 1.0, 10.0), (0.0, 0.1, 0.3)
-TABLE_INPUTS, FAST_INPUTS = 4, 256
+TABLE_INPUTS, FAST_INPUTS, OPERATING_INPUTS = 4, 256, 16
 SPICE_INPUTS = 8, 40  # the time of their difference is free of loading the netlist
 
 
@@ -80,6 +84,8 @@ def write_table(path: Path) -> None:
         "nonlinear_p99",
         "linear_max",
         "linear_p99",
+        "operating_max",
+        "operating_p99",
         "full_scale_A",
         "outcome",
     )
@@ -92,7 +98,10 @@ def write_table(path: Path) -> None:
             drive = inputs_of(tile, TABLE_INPUTS)
             spice, found = solve(tile, drive, "ngspice"), solve(tile, drive, "newton")
             near, far = compare(found, spice), compare(solve(tile, drive), spice)
+            at_work = linearise_at(tile, inputs_of(tile, OPERATING_INPUTS, seed=2))
+            own = compare(solve(at_work, drive), spice)
             errors = (near.max_relative, near.p99_relative, far.max_relative, far.p99_relative)
+            errors += (own.max_relative, own.p99_relative)
             shown = [f"{value:.2e}" for value in (*errors, near.full_scale)]
             writer.writerow([name, n, segment, rate, *shown, found.outcome.name])
             file.flush()

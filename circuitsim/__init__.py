@@ -12,6 +12,7 @@ from circuitsim.characterise import calibrate_surface
 from circuitsim.linearise import cell_conductance, linearise
 from circuitsim.newton import NonlinearTile, prepare_nonlinear
 from circuitsim.ngspice import NgspiceError, NgspiceSession, default_session
+from circuitsim.operating_point import linearise_at, operating_conductance
 from circuitsim.operator import effective_conductance, operator_memory
 from circuitsim.prepared import PreparedTile, prepare
 from circuitsim.solution import Outcome, Solution
@@ -37,6 +38,8 @@ __all__ = [
     "default_session",
     "effective_conductance",
     "linearise",
+    "linearise_at",
+    "operating_conductance",
     "operator_memory",
     "prepare",
     "prepare_nonlinear",

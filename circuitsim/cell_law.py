@@ -31,7 +31,9 @@ class CellLaw(Protocol):
         ...
 
     def slopes(self, v_row: FloatArray, v_col: FloatArray) -> FloatArray:
-        """A symmetric slope [rows, cols], S, at node voltages [rows, cols], positive or 0."""
+        """A symmetric slope [rows, cols], S, at node voltages that broadcast to that,
+        positive or 0.
+        """
         ...
 
 

@@ -68,14 +68,15 @@ class CellSurface:
         return 2.0 / (self.v_high - self.v_low)
 
     @cached_property
-    def _to_monomials(self) -> FloatArray:
-        """[terms, terms]: Chebyshev products -> products of plain powers."""
+    def _monomials(self) -> FloatArray:
+        """Coefficients [2, w, terms] of plain powers of u and t, still Chebyshev in w."""
         powers = term_powers(self.degree)
         plain = np.zeros((self.degree + 1, self.degree + 1))
         for k in range(self.degree + 1):
             plain[k, : k + 1] = chebyshev.cheb2poly(np.eye(k + 1)[k])
         a, b = powers[:, 0], powers[:, 1]
-        return np.asarray(plain[a[:, None], a[None]] * plain[b[:, None], b[None]])
+        to_plain = plain[a[:, None], a[None]] * plain[b[:, None], b[None]]
+        return np.asarray(self.coefficients @ to_plain)
 
     def polynomials(self, g: ArrayLike) -> FloatArray:
         """Coefficients [..., 2, terms] with I = d * sum(coefficient u^a t^b), for states g [...].
@@ -94,7 +95,7 @@ class CellSurface:
         distinct, where = np.unique(states, return_inverse=True)
         share = distinct * self.r_series / (1 + distinct * self.r_series)
         basis = chebyshev.chebvander(2 * share - 1, self.coefficients.shape[1] - 1)
-        fitted = np.einsum("gw,bwk,km->gbm", basis, self.coefficients, self._to_monomials)
+        fitted = np.tensordot(basis, self._monomials, axes=(1, 1))
         fitted *= (distinct / (1 + distinct * self.r_series))[:, None, None]
         return np.asarray(fitted[where.reshape(states.shape)])
 
@@ -102,8 +103,8 @@ class CellSurface:
         self, v_drive: ArrayLike, v_sense: ArrayLike, g: ArrayLike
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """(d, u, t, polynomial [..., terms] of the branch that d is on)."""
-        drive, sense, states = np.broadcast_arrays(
-            *(np.asarray(a, dtype=np.float64) for a in (v_drive, v_sense, g))
+        drive, sense = np.broadcast_arrays(
+            *(np.asarray(a, dtype=np.float64) for a in (v_drive, v_sense))
         )
         slack = 1e-9 * (self.v_high - self.v_low)
         for name, volts in (("v_drive", drive), ("v_sense", sense)):
@@ -114,7 +115,7 @@ class CellSurface:
                     f"[{self.v_low:.6g}, {self.v_high:.6g}] V; calibrate a wider range."
                 )
         d = drive - sense
-        both = self.polynomials(states)
+        both = self.polynomials(g)
         chosen = np.where((d >= 0)[..., None], both[..., 0, :], both[..., 1, :])
         u = self.scale * np.abs(d) - 1
         t = self.scale * (np.minimum(drive, sense) - self.v_low) - 1

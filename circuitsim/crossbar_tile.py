@@ -111,4 +111,5 @@ def solution_of(
         outcome=Outcome.FLOATING if floating and outcome is Outcome.SOLVED else outcome,
         solver=solver,
         timings=timings,
+        i_cell=i_cell,
     )

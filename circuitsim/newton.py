@@ -309,6 +309,7 @@ def _ladder_solution(
         outcome=outcome,
         solver=SOLVER,
         timings=timings,
+        i_cell=i_cell,
     )
 
 
@@ -332,9 +333,9 @@ def prepare_nonlinear(
     v_high = tile.spec.v_read if v_high is None else v_high
     law = cell_law(tile, v_low=min(v_low, 0.0), v_high=max(v_high, 0.0), surface=surface)
     start = time.perf_counter()
-    zero = np.zeros((tile.spec.rows, tile.spec.cols))
     widest = v_high if abs(v_high) >= abs(v_low) else v_low
-    g0 = (law.slopes(zero, zero) + law.slopes(zero + widest, zero)) / 2
+    rest = np.zeros((1, 1))
+    g0 = (law.slopes(rest, rest) + law.slopes(rest + widest, rest)) / 2
     make = _engines(tile, g0)
     return NonlinearTile(
         tile=tile,

@@ -37,6 +37,8 @@ class Solution:
     dissipation: power lost in all resistors, W [batch]; below `power` where transistors or bending
     memories take some.
     solver: its name and version.  timings: seconds per stage.
+    i_cell: current of each cell from its drive to its sense line, A [batch, rows, cols], where the
+    solver knows it.
     """
 
     v_row: FloatArray
@@ -49,6 +51,7 @@ class Solution:
     outcome: Outcome
     solver: str
     timings: dict[str, float] = field(default_factory=dict)
+    i_cell: FloatArray | None = None
 
 
 def assemble_solution(
