@@ -13,6 +13,7 @@ test: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.solvers
+	$(BIN)/python -m benchmarks.nonlinear
 
 lint: $(READY)
 	$(BIN)/ruff check .

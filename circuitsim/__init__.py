@@ -6,9 +6,13 @@
 from circuitsim.agree import Agreement, compare
 from circuitsim.calibrate import calibrate
 from circuitsim.cellmodel import SecantModel
+from circuitsim.cellsurface import CellSurface
 from circuitsim.certificate import Certificate, certified_conductance
+from circuitsim.characterise import calibrate_surface
 from circuitsim.linearise import cell_conductance, linearise
+from circuitsim.newton import NonlinearTile, prepare_nonlinear
 from circuitsim.ngspice import NgspiceError, NgspiceSession, default_session
+from circuitsim.operating_point import linearise_at, operating_conductance
 from circuitsim.operator import effective_conductance, operator_memory
 from circuitsim.prepared import PreparedTile, prepare
 from circuitsim.solution import Outcome, Solution
@@ -17,21 +21,27 @@ from circuitsim.solve import SOLVERS, solve
 __all__ = [
     "SOLVERS",
     "Agreement",
+    "CellSurface",
     "Certificate",
     "NgspiceError",
     "NgspiceSession",
+    "NonlinearTile",
     "Outcome",
     "PreparedTile",
     "SecantModel",
     "Solution",
     "calibrate",
+    "calibrate_surface",
     "cell_conductance",
     "certified_conductance",
     "compare",
     "default_session",
     "effective_conductance",
     "linearise",
+    "linearise_at",
+    "operating_conductance",
     "operator_memory",
     "prepare",
+    "prepare_nonlinear",
     "solve",
 ]

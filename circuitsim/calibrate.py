@@ -39,22 +39,24 @@ def calibrate(cell: Cell, v_read: float) -> SecantModel:
     Raises InputError for a cell that needs no calibration, MissingToolError without ngspice.
     """
     if isinstance(cell, OneR):
-        raise InputError("OneR is linear; its conductance needs no calibration.")
+        raise InputError("OneR has no transistor; its conductance needs no calibration.")
     low = cell.rram.g_hrs / MARGIN
     high = cell.rram.g_lrs * cell.n_rram * MARGIN
     g = np.geomspace(low, high, N_SAMPLES)
     held_out = np.exp(np.random.default_rng(0).uniform(np.log(low), np.log(high), size=N_HELD_OUT))
     current, source = measure_cell(cell, v_read, np.concatenate([g, held_out]))
     fitted, truth = current[:N_SAMPLES], current[N_SAMPLES:]
+    factor = cell.rram.secant_factor(v_read)
     model = SecantModel(
         cell=repr(cell),
         v_read=v_read,
         g_memory=tuple(g.tolist()),
-        r_series=tuple((v_read / fitted - 1.0 / g).tolist()),
+        r_series=tuple((v_read / fitted - 1.0 / (factor * g)).tolist()),
         held_out=N_HELD_OUT,
         held_out_max=0.0,
         held_out_p99=0.0,
         source=source,
+        memory_factor=factor,
     )
     error = np.abs(model(held_out) * v_read - truth) / fitted.max()
     return replace(

@@ -11,7 +11,7 @@ from scipy.interpolate import PchipInterpolator
 
 from netlists.errors import InputError
 
-FORMAT = "xbarverify-secant-1"
+FORMAT = "xbarverify-secant-2"
 FloatArray = NDArray[np.float64]
 
 
@@ -27,6 +27,7 @@ class SecantModel:
     r_series: series resistance at each sample, ohm [n].
     held_out_max, held_out_p99: error of the cell current on random held-out conductances, relative
     to the current of the largest sample.  source: the simulator that produced the samples.
+    memory_factor: the bare memory's secant at v_read over its state's conductance.
     """
 
     cell: str
@@ -37,6 +38,7 @@ class SecantModel:
     held_out_max: float
     held_out_p99: float
     source: str
+    memory_factor: float = 1.0
     format: str = field(default=FORMAT)
 
     def __post_init__(self) -> None:
@@ -63,7 +65,7 @@ class SecantModel:
                 f"[{low:.6g}, {high:.6g}] S; calibrate the cell over a wider range."
             )
         with np.errstate(divide="ignore"):
-            r = 1.0 / g + self._interpolator(np.log(np.clip(g, low, high)))
+            r = 1.0 / (self.memory_factor * g) + self._interpolator(np.log(np.clip(g, low, high)))
         return np.asarray(1.0 / r)
 
     def save(self, path: str | Path) -> None:

@@ -68,23 +68,27 @@ def solution_of(
     v: FloatArray,
     v_row: FloatArray,
     v_col: FloatArray,
-    operator: FloatArray,
+    operator: FloatArray | None,
     *,
     solver: str,
     timings: dict[str, float],
+    i_cell: FloatArray | None = None,
+    outcome: Outcome = Outcome.SOLVED,
 ) -> Solution:
     """A Solution from the node voltages of a one-tile circuit, floating nodes still at 0 V.
 
-    v: [batch, rows].  v_row, v_col: [batch, rows, cols].  operator: [cols, rows].
+    v: [batch, rows].  v_row, v_col: [batch, rows, cols].  operator: [cols, rows], or None where the
+    cells carry i_cell [batch, rows, cols] instead of g_cell times their drop.
     """
     g_row, g_col, g_cell = circuit.tile(0)
-    i_out = v @ operator.T
     across = v_row - v_col
     before, after = np.empty_like(v_row), np.array(v_col, order="K")
     before[:, :, 0] = v - v_row[:, :, 0]
     np.subtract(v_row[:, :, :-1], v_row[:, :, 1:], out=before[:, :, 1:])
     after[:, :-1] -= v_col[:, 1:]
-    i_cell, i_row, i_col = g_cell * across, g_row * before, g_col * after
+    i_row, i_col = g_row * before, g_col * after
+    i_cell = g_cell * across if i_cell is None else i_cell
+    i_out = i_cell.sum(axis=1) if operator is None else v @ operator.T
     # The sum over cells is exact where the drop over the first segment has lost its digits.
     i_in = i_cell.sum(axis=2)
     net_row = i_row - i_cell
@@ -108,7 +112,8 @@ def solution_of(
             (i * drop).sum(axis=(1, 2))
             for i, drop in ((i_cell, across), (i_row, before), (i_col, after))
         ),
-        outcome=Outcome.FLOATING if floating else Outcome.SOLVED,
+        outcome=Outcome.FLOATING if floating and outcome is Outcome.SOLVED else outcome,
         solver=solver,
         timings=timings,
+        i_cell=i_cell,
     )

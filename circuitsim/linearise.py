@@ -5,7 +5,8 @@ from dataclasses import replace
 from circuitsim.calibrate import calibrate
 from circuitsim.cellmodel import SecantModel
 from circuitsim.solution import FloatArray
-from netlists.cells import OneR
+from netlists.cells import OneR, is_linear
+from netlists.devices import OhmicRram
 from netlists.errors import InputError
 from netlists.tile import Tile
 
@@ -13,7 +14,7 @@ from netlists.tile import Tile
 def cell_conductance(tile: Tile, *, model: SecantModel | None = None) -> FloatArray:
     """Conductance of each cell between its two lines, S [rows, cols], faults applied.
 
-    For transistor cells this is the secant at the spec's read voltage; `model` is calibrated on
+    For cells that bend this is the secant at the spec's read voltage; `model` is calibrated on
     first use where none is given. Raises InputError when `model` belongs to another cell.
     """
     spec = tile.spec
@@ -21,7 +22,7 @@ def cell_conductance(tile: Tile, *, model: SecantModel | None = None) -> FloatAr
     if g.ndim == 3:
         g = g.sum(axis=2)
     if isinstance(spec.cell, OneR):
-        return g
+        return g * spec.cell.rram.secant_factor(spec.v_read)
     model = model or calibrate(spec.cell, spec.v_read)
     if (model.cell, model.v_read) != (repr(spec.cell), spec.v_read):
         raise InputError(
@@ -33,7 +34,9 @@ def cell_conductance(tile: Tile, *, model: SecantModel | None = None) -> FloatAr
 
 def linearise(tile: Tile, *, model: SecantModel | None = None) -> Tile:
     """The tile with every cell replaced by a resistor of its conductance; faults are absorbed."""
-    if isinstance(tile.spec.cell, OneR) and tile.faults is None:
+    if is_linear(tile.spec.cell) and tile.faults is None:
         return tile
-    linear = replace(tile.spec, cell=OneR(rram=tile.spec.cell.rram))
+    rram = tile.spec.cell.rram
+    ohmic = OhmicRram(r_lrs=rram.r_lrs, r_hrs=rram.r_hrs)
+    linear = replace(tile.spec, cell=OneR(rram=ohmic))
     return Tile(spec=linear, g=cell_conductance(tile, model=model))

@@ -15,7 +15,7 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from circuitsim.solution import FloatArray, Solution, assemble_solution
 from netlists.build import build_circuit
-from netlists.cells import OneR
+from netlists.cells import is_linear
 from netlists.circuit import GROUND, Circuit
 from netlists.errors import InputError
 from netlists.tile import Drive, Tile
@@ -26,13 +26,13 @@ SOLVER = f"nodal (scipy {scipy.__version__} SuperLU)"
 class NodalFactorisation:
     """The conductance matrix of a circuit, factorised.
 
-    Raises InputError for transistors (calibrate the cell first) and for sources that are not
-    grounded or that share a node.
+    Raises InputError for anything but resistors (linearise the tile first) and for sources that
+    are not grounded or that share a node.
     """
 
     def __init__(self, circuit: Circuit) -> None:
-        if circuit.mosfets is not None:
-            raise InputError("nodal analysis is linear: calibrate the transistor cells first.")
+        if not circuit.is_linear:
+            raise InputError("nodal analysis is linear: linearise the tile's cells first.")
         if (circuit.sources.minus != GROUND).any():
             raise InputError("nodal analysis takes grounded voltage sources only.")
         plus = circuit.sources.plus
@@ -60,13 +60,19 @@ class NodalFactorisation:
         self._coupling = laplacian[self._free][:, self._known]
         self._lu = _factorise(laplacian[self._free][:, self._free].tocsc())
 
-    def voltages(self, v_source: FloatArray) -> FloatArray:
-        """Node voltages [batch, nodes] for source voltages [batch, sources]; NaN where floating."""
+    def voltages(self, v_source: FloatArray, i_node: FloatArray | None = None) -> FloatArray:
+        """Node voltages [batch, nodes] for source voltages [batch, sources]; NaN where floating.
+
+        i_node: currents fed into nodes from elsewhere, A [batch, nodes].
+        """
         v = np.full((len(v_source), len(self.circuit.nodes)), np.nan)
         v[:, GROUND] = 0.0
         v[:, self.circuit.sources.plus] = v_source
         if self._lu is not None:
-            v[:, self._free] = self._lu.solve(-(self._coupling @ v[:, self._known].T)).T
+            fed = -(self._coupling @ v[:, self._known].T)
+            if i_node is not None:
+                fed += i_node[:, self._free].T
+            v[:, self._free] = self._lu.solve(fed).T
         return v
 
     def source_currents(self, v_node: FloatArray) -> FloatArray:
@@ -103,11 +109,11 @@ def effective_conductance_sparse(tile: Tile) -> FloatArray:
     Reciprocity makes a column's row of the operator the currents that a unit voltage at its sense
     terminal would drive out of the row terminals.
 
-    Raises InputError for cells with transistors.
+    Raises InputError for cells that do not obey Ohm's law.
     """
     spec = tile.spec
-    if not isinstance(spec.cell, OneR):
-        raise InputError("the operator of a transistor cell needs its calibrated conductances.")
+    if not is_linear(spec.cell):
+        raise InputError("the operator of a cell that bends needs its secant conductances.")
     factorised = NodalFactorisation(build_circuit(tile, Drive(v=np.zeros(spec.rows))))
     layout = factorised.circuit.layout
     unit = np.zeros((spec.cols, len(factorised.circuit.sources.names)))

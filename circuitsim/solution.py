@@ -19,6 +19,10 @@ class Outcome(Enum):
         "some nodes have no path to ground (open segments or 0 S cells around them); "
         "their voltages are NaN and they carry no current"
     )
+    NOT_CONVERGED = (
+        "some inputs found no balance between cells and wires within the step limit, and their "
+        "currents are the last estimate; lower the input voltages or raise the gate voltage"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,8 +34,11 @@ class Solution:
     i_in: current that each row source delivers, A [batch, rows].
     kcl_residual: largest net current into a node, relative to the largest source current.
     power: power delivered by all sources, W [batch].
-    dissipation: power lost in all resistors, W [batch]; below `power` where transistors take some.
+    dissipation: power lost in all resistors, W [batch]; below `power` where transistors or bending
+    memories take some.
     solver: its name and version.  timings: seconds per stage.
+    i_cell: current of each cell from its drive to its sense line, A [batch, rows, cols], where the
+    solver knows it.
     """
 
     v_row: FloatArray
@@ -44,6 +51,7 @@ class Solution:
     outcome: Outcome
     solver: str
     timings: dict[str, float] = field(default_factory=dict)
+    i_cell: FloatArray | None = None
 
 
 def assemble_solution(
@@ -84,6 +92,8 @@ def _kcl_residual(circuit: Circuit, i_resistor: FloatArray, i_source: FloatArray
     judged[GROUND] = False
     if m is not None:
         judged[m.drain] = judged[m.source] = False
+    if circuit.memories is not None:
+        judged[circuit.memories.a] = judged[circuit.memories.b] = False
     worst = 0.0
     for through, fed in zip(i_resistor, i_source, strict=True):
         net = (

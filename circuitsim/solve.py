@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from circuitsim import ngspice, nodal
+from circuitsim import newton, ngspice, nodal
 from circuitsim.crossbar_tile import has_perfect_conductor
 from circuitsim.linearise import linearise
 from circuitsim.prepared import prepare
 from circuitsim.solution import Solution
 from netlists.build import build_circuit
+from netlists.cells import is_linear
 from netlists.errors import InputError
 from netlists.tile import Drive, Tile
 
@@ -26,10 +27,17 @@ def _solve_ngspice(tile: Tile, drive: Drive) -> Solution:
     return ngspice.solve_circuit(build_circuit(tile, drive))
 
 
+def _solve_newton(tile: Tile, drive: Drive) -> Solution:
+    # Where every cell obeys Ohm's law the first step is the solution.
+    solver = _solve_dissection if is_linear(tile.spec.cell) else newton.solve_nonlinear
+    return solver(tile, drive)
+
+
 # A solver is a function from (tile, drive) to a Solution; add one here and it joins the tests.
 SOLVERS: dict[str, Callable[[Tile, Drive], Solution]] = {
     "dissection": _solve_dissection,
     "nodal": _solve_nodal,
+    "newton": _solve_newton,
     "ngspice": _solve_ngspice,
 }
 
@@ -37,9 +45,10 @@ SOLVERS: dict[str, Callable[[Tile, Drive], Solution]] = {
 def solve(tile: Tile, drive: Drive, solver: str = "dissection") -> Solution:
     """Node voltages and output currents of a tile for every input of a drive.
 
-    "dissection": exact for OneR; transistor cells enter at their calibrated secant conductance.
+    "dissection": exact for ohmic OneR; other cells enter at their calibrated secant conductance.
         Tiles with a perfect conductor are handed to "nodal".
     "nodal": the same by a general sparse solver that shares no code with it.
+    "newton": NONLINEAR, cells at their calibrated surface or their own equation.
     "ngspice": the emitted netlist, transistors included.
 
     Raises InputError for an unknown solver or a drive that does not fit.

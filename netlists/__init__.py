@@ -1,10 +1,10 @@
 """What the circuit is: tiles, cells, faults, and their SPICE text."""
 
 from netlists.build import build_circuit
-from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR
+from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR, is_linear
 from netlists.check import CheckReport, check, without_islands
 from netlists.circuit import Circuit
-from netlists.devices import Level1Nmos, OhmicRram
+from netlists.devices import OhmicRram, Rram, SinhRram
 from netlists.errors import InputError, MissingToolError
 from netlists.faultmap_io import (
     read_faultmap,
@@ -15,6 +15,7 @@ from netlists.faultmap_io import (
 from netlists.faults import FaultKind, FaultMap, FaultRates, sample_faults
 from netlists.spice import to_spice, write_spice
 from netlists.tile import Drive, Tile, TileSpec, Wires, inject
+from netlists.transistors import Bsim4Nmos, Level1Nmos, Nmos
 from netlists.variation import (
     GaussianSpread,
     LognormalSpread,
@@ -26,6 +27,7 @@ from netlists.variation import (
 )
 
 __all__ = [
+    "Bsim4Nmos",
     "Cell",
     "CheckReport",
     "Circuit",
@@ -38,6 +40,7 @@ __all__ = [
     "Level1Nmos",
     "LognormalSpread",
     "MissingToolError",
+    "Nmos",
     "OhmicRram",
     "OneR",
     "OneTransistorOneR",
@@ -45,6 +48,8 @@ __all__ = [
     "ProgrammingError",
     "ResistanceError",
     "RetentionDrift",
+    "Rram",
+    "SinhRram",
     "Tile",
     "TileSpec",
     "Variation",
@@ -52,6 +57,7 @@ __all__ = [
     "build_circuit",
     "check",
     "inject",
+    "is_linear",
     "read_faultmap",
     "read_faultmap_csv",
     "sample_faults",

@@ -19,10 +19,12 @@ from netlists.circuit import (
     FloatArray,
     IntArray,
     Layout,
+    Memories,
     Mosfets,
     Resistors,
     VoltageSources,
 )
+from netlists.devices import SinhRram
 from netlists.tile import Drive, Tile
 
 
@@ -86,8 +88,8 @@ def _merge(n_nodes: int, a: IntArray, b: IntArray) -> tuple[IntArray, IntArray]:
 def build_circuit(tile: Tile, drive: Drive) -> Circuit:
     """The circuit of a tile under the given inputs, faults included.
 
-    Elements: rdrv_i, rrow_i_j, rcol_i_j, rsen_j (wires), rcell_i_j[_k] (memories), mcell_i_j
-    (transistors), vin_i, vout_j, vgate_i (sources).
+    Elements: rdrv_i, rrow_i_j, rcol_i_j, rsen_j (wires), rcell_i_j[_k] (memories; xrcell_i_j[_k]
+    where they bend), mcell_i_j (transistors), vin_i, vout_j, vgate_i (sources).
     Nodes: in_i, entry_i, x_i_j, mid_i_j, y_i_j, exit_j, out_j, gate_i.
 
     Raises InputError when the drive does not fit the tile.
@@ -127,11 +129,26 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
     add(_grid("rcol", rows, cols), n.y, after, np.asarray(wires.r_col_segment))
     add(_grid("rsen", cols), n.exit, n.sense, np.asarray(wires.r_sense))
     both = [np.repeat(np.ravel(end), cell.n_rram) for end in memory_ends]
-    add(memory_names, both[0], both[1], r_memory)
+    if not isinstance(cell.rram, SinhRram):
+        add(memory_names, both[0], both[1], r_memory)
 
     a, b, r = np.concatenate(ends_a), np.concatenate(ends_b), np.concatenate(ohms)
     new_id, kept = _merge(len(n.names), a[r == 0], b[r == 0])
     real = (r > 0) & np.isfinite(r)
+
+    memories = None
+    if isinstance(cell.rram, SinhRram):
+        g = np.ravel(tile.g_device)
+        on = g > 0
+        memories = Memories(
+            names=tuple(
+                f"x{name}" for name, keep in zip(memory_names, on.tolist(), strict=True) if keep
+            ),
+            a=new_id[both[0][on]],
+            b=new_id[both[1][on]],
+            g=g[on],
+            card=cell.rram,
+        )
 
     mosfets = None
     if not isinstance(cell, OneR):
@@ -168,6 +185,7 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
             v=volts,
         ),
         mosfets=mosfets,
+        memories=memories,
         layout=Layout(
             x=new_id[n.x],
             y=new_id[n.y],

@@ -6,16 +6,17 @@ A cell is data. `netlists.build` turns it into elements, `circuitsim` calibrates
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from netlists.devices import Level1Nmos, OhmicRram
+from netlists.devices import OhmicRram, Rram
 from netlists.errors import InputError
+from netlists.transistors import Level1Nmos, Nmos
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneR:
-    """A bare resistive memory between the two lines: linear, so no calibration is needed."""
+    """A bare resistive memory between the two lines: no transistor, so no calibration is needed."""
 
     n_rram: ClassVar[int] = 1
-    rram: OhmicRram = field(default_factory=OhmicRram)
+    rram: Rram = field(default_factory=OhmicRram)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +30,16 @@ class _TransistorCell:
     """
 
     n_rram: ClassVar[int]
-    rram: OhmicRram = field(default_factory=OhmicRram)
-    nmos: Level1Nmos = field(default_factory=Level1Nmos)
+    rram: Rram = field(default_factory=OhmicRram)
+    nmos: Nmos = field(default_factory=Level1Nmos)
     v_gate: float = 1.2
     drive_line: Literal["BL", "SL"] = "BL"
 
     def __post_init__(self) -> None:
-        if not self.v_gate > self.nmos.vto:
+        if not self.v_gate > self.nmos.threshold:
             raise InputError(
                 f"{type(self).__name__}: v_gate={self.v_gate!r} V does not exceed the threshold "
-                f"vto={self.nmos.vto!r} V, so no cell would conduct; raise the gate voltage."
+                f"{self.nmos.threshold!r} V, so no cell would conduct; raise the gate voltage."
             )
         if self.drive_line not in ("BL", "SL"):
             raise InputError(
@@ -58,6 +59,11 @@ class OneTransistorTwoR(_TransistorCell):
     """1T2R: two memories in parallel, in series with one transistor (bnn-1t2r, Fig. 2)."""
 
     n_rram: ClassVar[int] = 2
+
+
+def is_linear(cell: "Cell") -> bool:
+    """Whether the cell obeys Ohm's law, so that its conductance is its memory's."""
+    return isinstance(cell, OneR) and isinstance(cell.rram, OhmicRram)
 
 
 Cell = OneR | OneTransistorOneR | OneTransistorTwoR

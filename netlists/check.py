@@ -45,6 +45,8 @@ def _conducting_graph(circuit: Circuit) -> nx.MultiGraph:
     pairs.append((circuit.sources.plus, circuit.sources.minus))
     if circuit.mosfets is not None:
         pairs.append((circuit.mosfets.drain, circuit.mosfets.source))
+    if circuit.memories is not None:
+        pairs.append((circuit.memories.a, circuit.memories.b))
     for a, b in pairs:
         graph.add_edges_from(zip(a.tolist(), b.tolist(), strict=True))
     return graph
@@ -106,4 +108,14 @@ def without_islands(circuit: Circuit, report: CheckReport) -> Circuit:
             gate=mosfets.gate[stay],
             source=mosfets.source[stay],
         )
-    return replace(circuit, resistors=resistors, mosfets=mosfets)
+    memories = circuit.memories
+    if memories is not None:
+        stay = ~floating[memories.a]
+        memories = replace(
+            memories,
+            names=tuple(n for n, k in zip(memories.names, stay.tolist(), strict=True) if k),
+            a=memories.a[stay],
+            b=memories.b[stay],
+            g=memories.g[stay],
+        )
+    return replace(circuit, resistors=resistors, mosfets=mosfets, memories=memories)

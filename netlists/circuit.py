@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from netlists.devices import Level1Nmos
+from netlists.devices import SinhRram
+from netlists.transistors import Nmos
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -44,7 +45,18 @@ class Mosfets:
     drain: IntArray
     gate: IntArray
     source: IntArray
-    card: Level1Nmos
+    card: Nmos
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Memories:
+    """Memories that bend, sharing one card. a, b: node ids [n]; g: states [n], S, positive."""
+
+    names: tuple[str, ...]
+    a: IntArray
+    b: IntArray
+    g: FloatArray
+    card: SinhRram
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +83,12 @@ class Circuit:
     sources: VoltageSources
     mosfets: Mosfets | None
     layout: Layout
+    memories: Memories | None = None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether resistors and sources are all there is."""
+        return self.mosfets is None and self.memories is None
 
     @property
     def batch(self) -> int:

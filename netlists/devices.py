@@ -1,11 +1,19 @@
-"""Device models: what a resistive memory and an access transistor are, electrically.
+"""Resistive memories: what they are electrically, in Python and in SPICE.
 
-Each model states where its numbers come from and refuses values that have no physical meaning.
+Each model states where its numbers come from and refuses values that have no physical meaning. Its
+`current` and `slope` are the Python twin of what `netlists.spice` writes; a contract test holds
+them together.
 """
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from netlists.errors import InputError
+
+FloatArray = NDArray[np.float64]
 
 
 def require_positive(owner: str, **values: float) -> None:
@@ -16,24 +24,18 @@ def require_positive(owner: str, **values: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OhmicRram:
-    """A resistive memory that obeys Ohm's law between its two states.
-
-    r_lrs: resistance of the low-resistance (on) state, ohm.
-    r_hrs: resistance of the high-resistance (off) state, ohm.
-
-    Source: the two-state abstraction used by all five papers that the toolkit checks; 10 kohm and
-    1 Mohm are the values of the toolkit's reference tile.
-    """
+class _TwoStates:
+    """The two states that every memory here has."""
 
     r_lrs: float = 10e3
     r_hrs: float = 1e6
 
     def __post_init__(self) -> None:
-        require_positive("OhmicRram", r_lrs=self.r_lrs, r_hrs=self.r_hrs)
+        owner = type(self).__name__
+        require_positive(owner, r_lrs=self.r_lrs, r_hrs=self.r_hrs)
         if self.r_lrs >= self.r_hrs:
             raise InputError(
-                f"OhmicRram: r_lrs={self.r_lrs!r} must be below r_hrs={self.r_hrs!r}; "
+                f"{owner}: r_lrs={self.r_lrs!r} must be below r_hrs={self.r_hrs!r}; "
                 "swap them if they were exchanged."
             )
 
@@ -49,35 +51,78 @@ class OhmicRram:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Level1Nmos:
-    """An n-channel access transistor, SPICE level 1 (Shichman-Hodges), without junction leakage.
+class OhmicRram(_TwoStates):
+    """A resistive memory that obeys Ohm's law between its two states.
 
-    w, l: channel width and length, m.  kp: transconductance parameter, A/V^2.
-    vto: threshold, V.  lambda_: channel-length modulation, 1/V.
-    gamma: body effect, V^0.5.  phi: surface potential, V.
+    r_lrs: resistance of the low-resistance (on) state, ohm.
+    r_hrs: resistance of the high-resistance (off) state, ohm.
 
-    Source: generic textbook values for a 0.13 um logic process, not a foundry's card; they give an
-    on-resistance of about 0.6 kohm at a gate of 1.2 V.
+    Source: the two-state abstraction used by all five papers that the toolkit checks; 10 kohm and
+    1 Mohm are the values of the toolkit's reference tile.
     """
 
-    w: float = 1.0e-6
-    l: float = 0.13e-6  # noqa: E741  (SPICE's own name)
-    kp: float = 300e-6
-    vto: float = 0.4
-    lambda_: float = 0.05
-    gamma: float = 0.3
-    phi: float = 0.8
+    def current(self, v: ArrayLike, g: ArrayLike) -> FloatArray:
+        """Current, A, at voltages v, V, in states g, S, broadcast together."""
+        return np.multiply(v, g, dtype=np.float64)
+
+    def slope(self, v: ArrayLike, g: ArrayLike) -> FloatArray:
+        """dI/dv, S."""
+        return np.array(np.broadcast_arrays(np.asarray(g, np.float64), v)[0])
+
+    def secant_factor(self, v: float) -> float:
+        """Conductance I/v over the state's g: 1, the state is the conductance."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinhRram(_TwoStates):
+    """A resistive memory whose current bends upwards: I = g v0 sinh(v / v0).
+
+    r_lrs, r_hrs: small-signal resistances of the two states, ohm; the state is g = dI/dv at 0 V.
+    v0: scale of the bend, V.  v_max: largest |v| at which the model was fitted, V: reading, below
+    any switching; beyond it the twin refuses to answer.
+
+    Source: Guan, Yu, Wong, "A SPICE compact model of metal oxide resistive switching memory with
+    variations", IEEE Electron Device Letters 33 (2012) 1405: I = I0 exp(-gap/gap0) sinh(V/V0) with
+    V0 = 0.25 V; the prefactor I0 exp(-gap/gap0) is g v0 here. The resistances are the toolkit's
+    reference tile's, as for OhmicRram.
+    """
+
+    v0: float = 0.25
+    v_max: float = 0.5
 
     def __post_init__(self) -> None:
-        require_positive("Level1Nmos", w=self.w, l=self.l, kp=self.kp, phi=self.phi)
+        super().__post_init__()
+        require_positive("SinhRram", v0=self.v0, v_max=self.v_max)
+        if self.v_max > 40 * self.v0:
+            raise InputError(
+                f"SinhRram: v_max={self.v_max!r} V is more than 40 times v0={self.v0!r} V, where "
+                "sinh has no physical meaning; lower v_max."
+            )
 
-    def parameters(self) -> dict[str, float]:
-        """The card's parameters, by the names SPICE gives them."""
-        return {
-            "vto": self.vto,
-            "kp": self.kp,
-            "lambda": self.lambda_,
-            "gamma": self.gamma,
-            "phi": self.phi,
-            "is": 0.0,
-        }
+    def _checked(self, v: ArrayLike) -> FloatArray:
+        volts = np.asarray(v, dtype=np.float64)
+        # A rounding error beyond the limit is the limit.
+        if not (np.abs(volts) <= self.v_max * (1 + 1e-12)).all():
+            worst = float(volts.flat[np.argmax(np.abs(volts))])
+            raise InputError(
+                f"SinhRram: {worst:.6g} V across the memory exceeds the fitted range of "
+                f"+-{self.v_max!r} V; lower the input or give a model fitted further."
+            )
+        return volts
+
+    def current(self, v: ArrayLike, g: ArrayLike) -> FloatArray:
+        """Current, A, at voltages v, V, in states g, S; raises InputError beyond v_max."""
+        return np.asarray(np.asarray(g) * self.v0 * np.sinh(self._checked(v) / self.v0))
+
+    def slope(self, v: ArrayLike, g: ArrayLike) -> FloatArray:
+        """dI/dv, S; raises InputError beyond v_max."""
+        return np.asarray(np.asarray(g) * np.cosh(self._checked(v) / self.v0))
+
+    def secant_factor(self, v: float) -> float:
+        """Conductance I/v at a voltage over the state's g."""
+        u = float(self._checked(v)) / self.v0
+        return math.sinh(u) / u if u else 1.0
+
+
+Rram = OhmicRram | SinhRram

@@ -15,8 +15,10 @@ from netlists.errors import InputError
 
 DIALECTS = ("ngspice",)
 
-# Tolerances for circuits with transistors; a linear circuit is solved in one step without them.
+# Tolerances for circuits that are not linear; a linear circuit is solved in one step without them.
 NONLINEAR_OPTIONS = "reltol=1e-6 abstol=1e-15 vntol=1e-9 gmin=1e-18"
+# A sinh has all its derivatives: one more step costs little and brings many digits.
+MEMORY_OPTIONS = "reltol=1e-9 abstol=1e-15 vntol=1e-12 gmin=1e-18"
 
 
 def _number(value: float) -> str:
@@ -40,7 +42,9 @@ def _elements(circuit: Circuit, *, vector: int | None) -> list[str]:
             )
         ]
         card = " ".join(f"{key}={_number(value)}" for key, value in m.card.parameters().items())
-        lines.append(f".model access nmos (level=1 {card})")
+        lines.append(f".model access nmos (level={m.card.level} {card})")
+    if circuit.memories is not None:
+        lines += _memories(circuit)
     inputs = set(circuit.layout.inputs.tolist())
     volts = s.v[0 if vector is None else vector].tolist()
     for k, (name, plus, minus) in enumerate(
@@ -51,9 +55,29 @@ def _elements(circuit: Circuit, *, vector: int | None) -> list[str]:
     return lines
 
 
+def _memories(circuit: Circuit) -> list[str]:
+    """Instances of one subcircuit, since parameters keep doubles and B-source literals do not."""
+    m, nodes = circuit.memories, circuit.nodes
+    assert m is not None
+    return [
+        ".subckt sinhrram a b g=1.0",
+        f".param v0={_number(m.card.v0)}",
+        "b1 a b i={g*v0}*sinh(v(a,b)/{v0})",
+        ".ends",
+        *(
+            f"{name} {nodes[a]} {nodes[b]} sinhrram g={g!r}"
+            for name, a, b, g in zip(m.names, m.a.tolist(), m.b.tolist(), m.g.tolist(), strict=True)
+        ),
+    ]
+
+
 def solver_options(circuit: Circuit, *, klu: bool = True) -> str:
     """The `.options` line for this circuit, or "" where ngspice's defaults do."""
-    words = (["klu"] if klu else []) + ([NONLINEAR_OPTIONS] if circuit.mosfets else [])
+    words = ["klu"] if klu else []
+    if circuit.mosfets is not None:
+        words.append(NONLINEAR_OPTIONS)
+    elif circuit.memories is not None:
+        words.append(MEMORY_OPTIONS)
     return f".options {' '.join(words)}" if words else ""
 
 

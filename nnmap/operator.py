@@ -7,7 +7,7 @@ import numpy as np
 
 from circuitsim import effective_conductance
 from circuitsim.calibrate import calibrate
-from netlists.cells import OneR
+from netlists.cells import OneR, is_linear
 from netlists.tile import FloatArray, Tile, TileSpec
 
 
@@ -24,8 +24,11 @@ class Fidelity(Enum):
 
 def cell_function(spec: TileSpec, fidelity: Fidelity) -> Callable[[FloatArray], FloatArray]:
     """Total memory conductance, S -> cell conductance, S, as this fidelity sees the cell."""
-    if fidelity is Fidelity.IDEAL or isinstance(spec.cell, OneR):
+    if fidelity is Fidelity.IDEAL or is_linear(spec.cell):
         return np.asarray
+    if isinstance(spec.cell, OneR):
+        factor = spec.cell.rram.secant_factor(spec.v_read)
+        return lambda g: factor * np.asarray(g)
     return calibrate(spec.cell, spec.v_read)
 
 

@@ -96,3 +96,15 @@ def dense_operator(tile):
             else:
                 link(z, z + cols, 1.0 / down)
     return sense @ np.linalg.solve(y, feed)
+
+
+def series_sinh_current(*, r, g, v0, v):
+    """Current through r in series with I = g v0 sinh(drop / v0), by bisection on the drop."""
+    low, high = 0.0, v
+    for _ in range(200):
+        drop = (low + high) / 2
+        if drop + r * g * v0 * np.sinh(drop / v0) > v:
+            high = drop
+        else:
+            low = drop
+    return (v - drop) / r

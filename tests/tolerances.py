@@ -8,6 +8,10 @@ CLOSED_FORM = 1e-11
 OPERATOR = 1e-11  # operator times vector against solve
 EXACT = 1e-12
 KCL = 1e-9  # node balance, limited by differences of nearly equal voltages
+DEVICE_TWIN = 1e-12  # a memory's Python twin against its SPICE card, no wires between
+SURFACE_MAX, SURFACE_P99 = 1e-4, 1e-5  # cell surface against ngspice, of full-scale current
+NONLINEAR_MAX, NONLINEAR_P99 = 1e-4, 2e-5  # tiles by surface against ngspice, of full scale
+NONLINEAR_SAME_LAW = 1e-8  # tiles with one equation in both, no fit between
 LINEAR_FIDELITY = 5e-3  # calibrated secants against transistors, of full scale, 10 kohm cells
 
 

@@ -5,6 +5,7 @@ torch is imported only by `torch_backend` and `torch_function`.
 
 from circuitsim.dissection.adjoint import Gradient, operator_vjp
 from circuitsim.dissection.crossbar import Crossbar, crossbar
+from circuitsim.dissection.injection import Injection
 from circuitsim.dissection.operator import (
     Factorisation,
     effective_operator,
@@ -19,6 +20,7 @@ __all__ = [
     "Crossbar",
     "Factorisation",
     "Gradient",
+    "Injection",
     "crossbar",
     "effective_operator",
     "factorisation_bytes",

@@ -130,6 +130,43 @@ def mul(typingctx, a, b):
 
 
 @intrinsic
+def sub(typingctx, a, b):
+    """A - b in each lane."""
+    return vec(vec, vec), lambda context, builder, signature, args: builder.fsub(*args)
+
+
+@intrinsic
+def minimum(typingctx, a, b):
+    """The smaller of a and b in each lane."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+    return vec(vec, vec), codegen
+
+
+@intrinsic
+def maximum(typingctx, a, b):
+    """The larger of a and b in each lane."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return vec(vec, vec), codegen
+
+
+@intrinsic
+def by_sign(typingctx, a, b, c):
+    """B where a is at least 0 and c elsewhere, in each lane."""
+
+    def codegen(context, builder, signature, args):
+        zero = ir.Constant(_VECTOR, [0.0] * LANES)
+        return builder.select(builder.fcmp_ordered(">=", args[0], zero), args[1], args[2])
+
+    return vec(vec, vec, vec), codegen
+
+
+@intrinsic
 def reciprocal(typingctx, a):
     """1 / a in each lane, and 0 where a is 0: a node without neighbours carries nothing."""
 

@@ -37,13 +37,18 @@ class TestDissection(SolverContract):
     solver = "dissection"
 
 
+class TestNewton(SolverContract):
+    solver = "newton"
+
+
 @pytest.mark.ngspice
 class TestNgspice(SolverContract):
     solver = "ngspice"
 
 
 def test_every_solver_has_a_contract():
-    assert {TestNodal.solver, TestDissection.solver, TestNgspice.solver} == set(SOLVERS)
+    contracts = (TestNodal, TestDissection, TestNewton, TestNgspice)
+    assert {contract.solver for contract in contracts} == set(SOLVERS)
 
 
 def uniform_tile(rows, cols, *, r_row, r_col, r_cell, r_driver=0.0, r_sense=0.0):

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from circuitsim import CellSurface, calibrate_surface
+from circuitsim.cellsurface import term_powers
+from circuitsim.characterise import measure_surface
+from netlists import (
+    Bsim4Nmos,
+    InputError,
+    OneR,
+    OneTransistorOneR,
+    OneTransistorTwoR,
+    SinhRram,
+)
+from tests.tolerances import SURFACE_MAX, SURFACE_P99, assert_close
+
+pytestmark = pytest.mark.ngspice
+BSIM4 = OneTransistorOneR(nmos=Bsim4Nmos())
+CELLS = {
+    "level1": OneTransistorOneR(),
+    "bsim4": BSIM4,
+    "bsim4-SL": OneTransistorOneR(nmos=Bsim4Nmos(), drive_line="SL"),
+    "bsim4-sinh": OneTransistorOneR(nmos=Bsim4Nmos(), rram=SinhRram()),
+    "bsim4-1T2R": OneTransistorTwoR(nmos=Bsim4Nmos()),
+}
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_stated_error_holds_on_fresh_samples(cell):
+    surface = calibrate_surface(cell, 0.0, 0.2)
+    rng = np.random.default_rng(77)
+    drive, sense = rng.uniform(0.0, 0.2, 16), rng.uniform(0.0, 0.2, 64)
+    low, high = cell.rram.g_hrs, cell.rram.g_lrs * cell.n_rram
+    g = np.exp(rng.uniform(np.log(low), np.log(high), 64))
+    g[:8], g[8:16] = low, high
+    truth, _ = measure_surface(cell, drive, sense, g)
+    error = np.abs(surface(drive[:, None], sense, g) - truth) / surface.full_scale
+    assert error.max() <= SURFACE_MAX and surface.held_out_max <= SURFACE_MAX
+    assert np.quantile(error, 0.99) <= SURFACE_P99 and surface.held_out_p99 <= SURFACE_P99
+    assert surface.held_out >= 2000 and "reltol" in surface.options
+
+
+def test_slopes_are_derivatives_and_positive():
+    surface = calibrate_surface(BSIM4, 0.0, 0.2)
+    rng = np.random.default_rng(3)
+    drive, sense = rng.uniform(0.01, 0.19, (2, 50))
+    g, h = 10 ** rng.uniform(-6, -4, 50), 1e-6
+    by_drive = (surface(drive + h, sense, g) - surface(drive - h, sense, g)) / (2 * h)
+    by_sense = (surface(drive, sense - h, g) - surface(drive, sense + h, g)) / (2 * h)
+    for found, expected in zip(surface.slopes(drive, sense, g), (by_drive, by_sense), strict=True):
+        assert_close(found / g, expected / g, 1e-6)
+        assert (found > 0).all()
+
+
+def test_polynomials_are_the_surface():
+    surface = calibrate_surface(BSIM4, 0.0, 0.2)
+    a, b = term_powers(surface.degree).T
+    forward = surface.polynomials([[3e-5]])[0, 0, 0]
+    u, t = surface.scale * 0.1 - 1, surface.scale * 0.03 - 1
+    assert_close(0.1 * (forward * u**a * t**b).sum(), surface(0.13, 0.03, 3e-5), 1e-13)
+    assert surface(0.13, 0.03, 0.0) == 0.0
+
+
+def test_outside_the_range_is_refused():
+    surface = calibrate_surface(BSIM4, 0.0, 0.2)
+    with pytest.raises(InputError, match=r"v_drive=0.3 V lies outside"):
+        surface(0.3, 0.0, 1e-5)
+    with pytest.raises(InputError, match=r"v_sense=-0.1 V lies outside"):
+        surface(0.1, -0.1, 1e-5)
+    with pytest.raises(InputError, match=r"1 S lies outside"):
+        surface(0.1, 0.0, 1.0)
+    with pytest.raises(InputError, match="must be a range that holds 0 V"):
+        calibrate_surface(BSIM4, 0.1, 0.2)
+    with pytest.raises(InputError, match="needs no surface"):
+        calibrate_surface(OneR(), 0.0, 0.2)
+    with pytest.raises(InputError, match="does not rise everywhere"):
+        calibrate_surface(OneTransistorOneR(v_gate=0.45), 0.0, 0.2)
+
+
+def test_saved_and_loaded_surfaces_are_equal(tmp_path):
+    surface = calibrate_surface(BSIM4, 0.0, 0.2)
+    surface.save(tmp_path / "cell.json")
+    loaded = CellSurface.load(tmp_path / "cell.json")
+    assert loaded(0.1, 0.05, 1e-5) == surface(0.1, 0.05, 1e-5)
+    assert (loaded.cell, loaded.held_out_max) == (surface.cell, surface.held_out_max)
+    (tmp_path / "old.json").write_text('{"format": "xbarverify-surface-0"}')
+    with pytest.raises(InputError, match="recalibrate"):
+        CellSurface.load(tmp_path / "old.json")
