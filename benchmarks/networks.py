@@ -2,10 +2,13 @@
 
     python -m benchmarks.networks lenet
     python -m benchmarks.networks resnet20 path/to/resnet20.th [images]
+    python -m benchmarks.networks layer
+    python -m benchmarks.networks extraction
 
 One chip each, 64x64 tiles, LINEAR fidelity with wires, 8-bit converters. Needs the data sets.
 """
 
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -16,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netlists import InputError, TileSpec, Wires
+from netlists import InputError, OneR, TileSpec, Wires
 from nnmap import (
     Fidelity,
+    MappedLayer,
     MappingPlan,
     accuracy,
     at_fidelity,
@@ -67,6 +71,55 @@ def measure(model: nn.Module, plan: MappingPlan, sample: Tensor, x: Tensor, y: T
     print(f"ADC conversions that saturated: {clipped:.2e}")
 
 
+def _slices(bits: int | None) -> MappingPlan:
+    spec = TileSpec(
+        rows=64, cols=64, wires=Wires(r_row_segment=1.0, r_col_segment=1.0), cell=OneR()
+    )
+    return MappingPlan(spec=spec, weight_bits=8, device_bits=4, dac_bits=bits, adc_bits=bits)
+
+
+def measure_layer() -> None:
+    """A mapped layer against the plain products of the same tiles, best of five."""
+    torch.manual_seed(0)
+    layer, x = nn.Linear(512, 512), torch.rand(4096, 512)
+    for dtype in (torch.float64, torch.float32):
+        for bits in (None, 8):
+            rng = np.random.default_rng(0)
+            ideal = map_network(layer, _slices(bits), rng=rng, sample=x[:64])
+            mapped = at_fidelity(ideal, Fidelity.LINEAR).to(dtype)
+            assert isinstance(mapped, MappedLayer)
+            inputs = x.to(dtype)
+            v = mapped.voltages(inputs)
+            with torch.no_grad():
+                plain = _best(lambda v=v, m=mapped: torch.bmm(v, m.operators))
+                whole = _best(lambda x=inputs, m=mapped: m(x))
+            kind = "converters off" if bits is None else "8-bit converters"
+            print(
+                f"512x512, 4096 inputs, {dtype}, {kind}: {1e3 * whole:.0f} ms, plain products "
+                f"{1e3 * plain:.0f} ms, {plain / whole:.0%} of their rate"
+            )
+
+
+def _best(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def measure_extraction() -> None:
+    """All tiles of a dense layer of 4096x1024 weights, a fourteenth of AlexNet."""
+    layer, x = nn.Linear(4096, 1024), torch.rand(8, 4096)
+    rng = np.random.default_rng(0)
+    mapped = timed("map", lambda: map_network(layer, _slices(None), rng=rng, sample=x))
+    print(mapping_table(mapped))
+    timed("extract LINEAR operators", lambda: at_fidelity(mapped, Fidelity.LINEAR))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory {peak:.1f} GiB")
+
+
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["lenet"]:
         # remeco, Table 2: 8-bit weights on two 4-bit devices; 2 ohm segments.
@@ -74,13 +127,17 @@ def main(arguments: list[str]) -> None:
         plan = MappingPlan(spec=spec, weight_bits=8, device_bits=4)
         data = load("mnist")
         model = pretrained("lenet-mnist")
+    elif arguments[:1] == ["layer"]:
+        return measure_layer()
+    elif arguments[:1] == ["extraction"]:
+        return measure_extraction()
     elif arguments[:1] == ["resnet20"] and len(arguments) > 1:
         spec = TileSpec(rows=64, cols=64, wires=Wires(r_row_segment=1.0, r_col_segment=1.0))
         plan = MappingPlan(spec=spec, weight_bits=8)
         data = load("cifar10").normalised(IMAGENET_MEAN, IMAGENET_STD)
         model = load_checkpoint(resnet20(), arguments[1])
     else:
-        raise InputError(f"{arguments} is neither 'lenet' nor 'resnet20 CHECKPOINT [images]'.")
+        raise InputError(f"{arguments} is none of lenet, layer, extraction, resnet20 FILE.")
     n = int(arguments[2]) if len(arguments) > 2 else len(data.test_x)
     measure(model, plan, data.train_x[:SAMPLE], data.test_x[:n], data.test_y[:n])
 

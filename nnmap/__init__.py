@@ -2,6 +2,14 @@
 
 from nnmap.checkpoint import load_checkpoint
 from nnmap.chips import inject_faults, vary_devices, with_read_noise
+from nnmap.cnns import (
+    alexnet,
+    bnn_vgg,
+    convnet_quick,
+    lenet_caffe,
+    mobilenet_v2,
+    vgg13,
+)
 from nnmap.convert import MappingPlan, at_fidelity, map_network, mapped_layers
 from nnmap.converters import Adc, Dac
 from nnmap.convolution import MappedConv2d
@@ -39,19 +47,25 @@ __all__ = [
     "Slicing",
     "Unbalanced",
     "accuracy",
+    "alexnet",
     "at_fidelity",
     "bnn_mlp",
+    "bnn_vgg",
+    "convnet_quick",
     "faults_as_weights",
     "fit",
     "inject_faults",
     "lenet",
+    "lenet_caffe",
     "load_checkpoint",
     "map_network",
     "mapped_layers",
     "mapping_table",
     "mlp",
+    "mobilenet_v2",
     "resnet20",
     "train",
     "vary_devices",
+    "vgg13",
     "with_read_noise",
 ]

@@ -1,5 +1,6 @@
 """A mapped network -> the same network on a chip whose devices are not perfect."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -66,8 +67,9 @@ def with_read_noise(mapped: nn.Module, sigma: float, *, seed: int) -> nn.Module:
 
     def noisy(name: str, layer: MappedLayer) -> nn.Module:
         stream = int(np.random.SeedSequence(seed, spawn_key=(places[name],)).generate_state(1)[0])
-        layer.noise = ReadNoise(sigma=sigma, seed=stream)
-        return layer
+        copied = copy.deepcopy(layer)
+        copied.noise = ReadNoise(sigma=sigma, seed=stream)
+        return copied
 
     return replace_layers(mapped, MappedLayer, noisy)
 

@@ -35,15 +35,19 @@ def replace_layers(
 ) -> nn.Module:
     """A copy of the network with every layer of a kind changed; the original is untouched.
 
-    A layer used in several places stays one layer.
+    A layer used in several places stays one layer. `change` gets the layers of `model` itself and
+    must not alter them; one that it gives back unchanged is copied.
     """
-    result = copy.deepcopy(model)
+    # Layers about to be replaced are not copied: they may be most of the memory in use.
+    kept = {id(layer): layer for layer in model.modules() if isinstance(layer, kind)}
+    result = copy.deepcopy(model, dict(kept))
     changed: dict[int, nn.Module] = {}
     for name, layer in list(result.named_modules(remove_duplicate=False)):
         if not isinstance(layer, kind):
             continue
         if id(layer) not in changed:
-            changed[id(layer)] = change(name, layer)
+            new = change(name, layer)
+            changed[id(layer)] = copy.deepcopy(layer) if new is layer else new
         if not name:
             return changed[id(layer)]
         parent = result.get_submodule(name.rpartition(".")[0])

@@ -81,7 +81,7 @@ class MappedLayer(nn.Module):
             operators = matrix.operators(fidelity)
         p = matrix.placement
         # [reads, rows, col_tiles * cols]: one product serves all column tiles of a row tile.
-        stacked = torch.tensor(operators).view(p.reads, p.col_tiles, *operators.shape[1:])
+        stacked = torch.from_numpy(operators).view(p.reads, p.col_tiles, *operators.shape[1:])
         self.register_buffer("operators", stacked.permute(0, 3, 1, 2).flatten(2).contiguous())
         columns = torch.tensor(matrix.columns())
         self.register_buffer("_columns", columns, persistent=False)

@@ -14,6 +14,8 @@ from nnmap.encode import Encoding
 from nnmap.operator import Fidelity, tile_operators
 from nnmap.placement import Placement
 
+BATCH = 256  # tiles extracted at a time; bounds the memory beside the result
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Matrix:
@@ -47,8 +49,14 @@ class Matrix:
 
     def operators(self, fidelity: Fidelity) -> FloatArray:
         """Operators of all tiles, S [tiles, cols, rows]."""
-        tiles = [self.tile(k) for k in range(self.placement.tiles)]
-        return tile_operators(tiles, fidelity)
+        count = self.placement.tiles
+        result = np.empty((count, self.spec.cols, self.spec.rows))
+        for first in range(0, count, BATCH):
+            batch = range(first, min(first + BATCH, count))
+            result[batch.start : batch.stop] = tile_operators(
+                [self.tile(k) for k in batch], fidelity
+            )
+        return result
 
     def columns(self) -> list[int]:
         """Columns of a bundle's row of tiles that are read, out of col_tiles * cols."""

@@ -8,11 +8,10 @@ from torch.nn.utils import parametrize
 
 from netlists.errors import InputError
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-}
+
+def _sign(x: Tensor) -> Tensor:
+    sign = torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+    return x.clamp(-1.0, 1.0) + (sign - x.clamp(-1.0, 1.0)).detach()
 
 
 class Binarise(nn.Module):
@@ -20,8 +19,25 @@ class Binarise(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """+1 where the weight is at least 0, else -1."""
-        sign = torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype)
-        return weight.clamp(-1.0, 1.0) + (sign - weight.clamp(-1.0, 1.0)).detach()
+        return _sign(weight)
+
+
+class Sign(nn.Module):
+    """Binary activation, +1 or -1, with the gradient passed straight through inside [-1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """+1 where x is at least 0, else -1; same shape."""
+        # Adding and taking away the clamped value leaves rounding errors, which a converter with
+        # one bit would not mind but `== 1` would.
+        return _sign(x) if torch.is_grad_enabled() else torch.where(x >= 0, 1.0, -1.0).to(x)
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "sign": Sign,
+}
 
 
 def binary_linear(inputs: int, outputs: int) -> nn.Linear:

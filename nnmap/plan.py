@@ -32,7 +32,8 @@ class MappingPlan:
     adc_headroom: sampled converter range over the largest fault-free column current seen; faults
         raise currents, and what exceeds the range saturates and is counted.
     offset_faults: whether the offset column's memories can be stuck like any other.
-    layers: patterns (as in a shell) of the names of the layers to map.
+    layers: patterns (as in a shell) of the names of the layers to map, or of modules that contain
+        them.
     digital: patterns of those to leave out all the same.
     digital_1x1: leave 1x1 convolutions digital, as drop-connect (Section II-C) does.
     fold_batch_norm: fold each batch norm into the layer it follows before mapping; else batch
@@ -110,4 +111,7 @@ class MappingPlan:
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    """Whether a pattern names the layer or a module that contains it."""
+    parts = name.split(".")
+    names = [".".join(parts[: k + 1]) for k in range(len(parts))]
+    return any(fnmatchcase(n, pattern) for n in names for pattern in patterns)

@@ -92,10 +92,13 @@ def tile_read(sample: AuditSample, weights: Path, test_x: Tensor) -> TileRead:
         x = -x
     volts = layer.voltages(x)
     row_tile, col_tile = divmod(sample.tile, layer.matrix.placement.col_tiles)
+    # A convolution reads once a position; the one with most signal is audited.
+    vector = int(volts[row_tile].sum(1).argmax())
+    read = layer.currents(volts[:, vector : vector + 1])
     return TileRead(
         tile=layer.matrix.tile(sample.tile),
-        v=volts[row_tile, 0].numpy(),
-        i_fast=layer.currents(volts)[row_tile, 0, col_tile].numpy(),
+        v=volts[row_tile, vector].numpy(),
+        i_fast=read[row_tile, 0, col_tile].numpy(),
         adc_step=layer.adc.step,
         full_scale=layer.adc.full_scale if layer.adc.bits else _largest_current(layer.matrix.spec),
     )

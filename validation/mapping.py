@@ -13,21 +13,33 @@ from torch import Tensor, nn
 from netlists import InputError
 from nnmap import (
     MappingTable,
+    alexnet,
     bnn_mlp,
+    bnn_vgg,
+    convnet_quick,
     lenet,
+    lenet_caffe,
     load_checkpoint,
     map_network,
     mapping_table,
     mlp,
+    mobilenet_v2,
     resnet20,
+    vgg13,
 )
 from validation.config import ModelSection, PlanFile, tile_spec
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "alexnet": alexnet,
     "bnn_mlp": bnn_mlp,
+    "bnn_vgg": bnn_vgg,
+    "convnet_quick": convnet_quick,
     "lenet": lenet,
+    "lenet_caffe": lenet_caffe,
     "mlp": mlp,
+    "mobilenet_v2": mobilenet_v2,
     "resnet20": resnet20,
+    "vgg13": vgg13,
 }
 DRAWN = 32  # random inputs where the plan names no sample
 

@@ -5,7 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from netlists import FaultRates, InputError, OneR, TileSpec, Wires
+from circuitsim import solve
+from netlists import (
+    Drive,
+    FaultRates,
+    InputError,
+    OneR,
+    OneTransistorOneR,
+    TileSpec,
+    Wires,
+)
 from nnmap import (
     Fidelity,
     MappedConv2d,
@@ -19,6 +28,7 @@ from nnmap import (
 from tests.tolerances import assert_close
 
 PERFECT = Wires(r_row_segment=0.0, r_col_segment=0.0)
+WIRED = Wires(r_row_segment=1.0, r_col_segment=1.0)
 
 
 def plan(*, rows=16, cols=12, wires=PERFECT, **options):
@@ -174,6 +184,31 @@ def test_layers_are_chosen_by_pattern_and_left_digital_by_name_or_rule():
     assert chosen(layers=("[0-3]",)) == ["0", "3"]
 
 
+def test_a_module_stands_for_all_layers_in_it():
+    model = nn.Sequential(nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6)), nn.Linear(6, 2))
+    x = torch.rand(4, 6)
+    assert names(map_network(model, plan(layers=("0",)), rng=rng(), sample=x)) == ["0.0", "0.1"]
+    assert names(map_network(model, plan(digital=("0",)), rng=rng(), sample=x)) == ["1"]
+
+
+def test_attention_left_digital_keeps_its_inner_layers_digital():
+    class Attends(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+            self.head = nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.head(self.attention(x, x, x, need_weights=True)[0])
+
+    model, x = Attends().eval(), torch.rand(2, 5, 6)
+    with pytest.raises(InputError, match="attention: MultiheadAttention"):
+        map_network(model, plan(), rng=rng(), sample=x)
+    mapped = map_network(model, plan(digital=("attention",)), rng=rng(), sample=x)
+    assert names(mapped) == ["head"]
+    assert_close(mapped(x).detach().numpy(), model(x).detach().numpy(), 1e-5)
+
+
 def test_batch_norms_fold_and_the_answer_stays():
     model, x = small_cnn(), torch.rand(8, 1, 6, 6)
     mapped = map_network(model, plan(fold_batch_norm=True), rng=rng(), sample=x)
@@ -244,3 +279,27 @@ def test_images_of_another_shape_are_refused(shape):
     mapped = map_network(nn.Conv2d(2, 3, 3), plan(), rng=rng(), sample=x)
     with pytest.raises(InputError, match=r"x\.shape"):
         mapped(torch.rand(shape))
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("encoding", ["pair", "offset"])
+def test_a_convolution_at_linear_fidelity_is_the_solved_circuit(encoding):
+    """Sliced, grouped, faulty, with transistors: every read is the tile's exact solution."""
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(4, 6, 3, groups=2).double(), torch.rand(1, 4, 4, 4).double()
+    spec = TileSpec(rows=16, cols=12, wires=WIRED, cell=OneTransistorOneR())
+    bits = {"weight_bits": 6, "device_bits": 3, "dac_bits": None, "adc_bits": None}
+    mapped = map_network(
+        layer, MappingPlan(spec=spec, encoding=encoding, **bits), rng=rng(), sample=x
+    )
+    faulty = inject_faults(mapped, FaultRates.from_ocr(0.2, 1.0), rng=rng(9))
+    chip = at_fidelity(faulty, Fidelity.LINEAR)
+    placement = chip.matrix.placement
+    v = chip.voltages(x)
+    i = chip.currents(v)
+    assert placement.bundles == 2 and placement.reads == 4
+    for read in range(placement.reads):
+        for col_tile in range(placement.col_tiles):
+            tile = chip.matrix.tile(read * placement.col_tiles + col_tile)
+            solved = solve(tile, Drive(v=v[read].numpy())).i_out
+            assert_close(i[read, :, col_tile].numpy(), solved, 1e-11)
