@@ -108,6 +108,8 @@ def calibrate_surface(cell: Cell, v_low: float, v_high: float) -> CellSurface:
     rng = np.random.default_rng(0)
     low, high = cell.rram.g_hrs / MARGIN, cell.rram.g_lrs * cell.n_rram * MARGIN
     r_series = calibrate(cell, min(abs(v) for v in (v_low, v_high) if v)).r_series[-1]
+    # A subcircuit may hold less than its state suggests; some share must remain to divide by.
+    r_series = max(r_series, 0.01 / high)
 
     share_low, share_high = (g * r_series / (1 + g * r_series) for g in (low, high))
     share = _spread(share_low, share_high, N_STATES)
