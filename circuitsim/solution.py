@@ -94,6 +94,9 @@ def _kcl_residual(circuit: Circuit, i_resistor: FloatArray, i_source: FloatArray
         judged[m.drain] = judged[m.source] = False
     if circuit.memories is not None:
         judged[circuit.memories.a] = judged[circuit.memories.b] = False
+    if circuit.subckts is not None:
+        for ends in circuit.subckts.ends.values():
+            judged[ends] = False
     worst = 0.0
     for through, fed in zip(i_resistor, i_source, strict=True):
         net = (

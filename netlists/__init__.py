@@ -14,6 +14,7 @@ from netlists.faultmap_io import (
 )
 from netlists.faults import FaultKind, FaultMap, FaultRates, sample_faults
 from netlists.spice import to_spice, write_spice
+from netlists.subckt_cell import SubcktCell
 from netlists.tile import Drive, Tile, TileSpec, Wires, inject
 from netlists.transistors import Bsim4Nmos, Level1Nmos, Nmos
 from netlists.variation import (
@@ -50,6 +51,7 @@ __all__ = [
     "RetentionDrift",
     "Rram",
     "SinhRram",
+    "SubcktCell",
     "Tile",
     "TileSpec",
     "Variation",

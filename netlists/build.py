@@ -22,9 +22,11 @@ from netlists.circuit import (
     Memories,
     Mosfets,
     Resistors,
+    Subckts,
     VoltageSources,
 )
-from netlists.devices import SinhRram
+from netlists.devices import OhmicRram, SinhRram
+from netlists.subckt_cell import SubcktCell
 from netlists.tile import Drive, Tile
 
 
@@ -35,7 +37,7 @@ class _Nodes:
     names: list[str]
     driver: IntArray  # [rows] source terminals
     sense: IntArray  # [cols]
-    gate: IntArray  # [rows], empty without transistors
+    gate: IntArray  # [rows], empty without gate lines
     x: IntArray  # [rows, cols]
     y: IntArray
     entry: IntArray  # [rows] between r_driver and the first segment
@@ -43,7 +45,7 @@ class _Nodes:
     middle: IntArray  # [rows, cols] between memory and transistor, empty without transistors
 
 
-def _number_nodes(rows: int, cols: int, *, transistors: bool) -> _Nodes:
+def _number_nodes(rows: int, cols: int, *, gates: bool, middles: bool) -> _Nodes:
     names = ["0"]
 
     def line(prefix: str, n: int) -> IntArray:
@@ -60,12 +62,12 @@ def _number_nodes(rows: int, cols: int, *, transistors: bool) -> _Nodes:
     return _Nodes(
         driver=line("in", rows),
         sense=line("out", cols),
-        gate=line("gate", rows) if transistors else empty,
+        gate=line("gate", rows) if gates else empty,
         x=plane("x"),
         y=plane("y"),
         entry=line("entry", rows),
         exit=line("exit", cols),
-        middle=plane("mid") if transistors else empty,
+        middle=plane("mid") if middles else empty,
         names=names,
     )
 
@@ -89,7 +91,8 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
     """The circuit of a tile under the given inputs, faults included.
 
     Elements: rdrv_i, rrow_i_j, rcol_i_j, rsen_j (wires), rcell_i_j[_k] (memories; xrcell_i_j[_k]
-    where they bend), mcell_i_j (transistors), vin_i, vout_j, vgate_i (sources).
+    where they bend), mcell_i_j (transistors), xcell_i_j (subcircuits), vin_i, vout_j and vgate_i
+    (sources).
     Nodes: in_i, entry_i, x_i_j, mid_i_j, y_i_j, exit_j, out_j, gate_i.
 
     Raises InputError when the drive does not fit the tile.
@@ -97,10 +100,12 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
     spec, cell, wires = tile.spec, tile.spec.cell, tile.spec.wires
     rows, cols = spec.rows, spec.cols
     v = drive.for_tile(spec)
-    n = _number_nodes(rows, cols, transistors=not isinstance(cell, OneR))
+    whole = isinstance(cell, OneR | SubcktCell)  # nothing of ours between memory and transistor
+    gated = "gate" in cell.ports if isinstance(cell, SubcktCell) else not whole
+    n = _number_nodes(rows, cols, gates=gated, middles=not whole)
 
     # Each memory lies between its line and, where there is a transistor, the cell's middle node.
-    if isinstance(cell, OneR):
+    if isinstance(cell, OneR | SubcktCell):
         memory_ends = (n.x, n.y)
     elif cell.drive_line == "BL":
         memory_ends = (n.x, n.middle)
@@ -129,7 +134,7 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
     add(_grid("rcol", rows, cols), n.y, after, np.asarray(wires.r_col_segment))
     add(_grid("rsen", cols), n.exit, n.sense, np.asarray(wires.r_sense))
     both = [np.repeat(np.ravel(end), cell.n_rram) for end in memory_ends]
-    if not isinstance(cell.rram, SinhRram):
+    if isinstance(cell.rram, OhmicRram) and not isinstance(cell, SubcktCell):
         add(memory_names, both[0], both[1], r_memory)
 
     a, b, r = np.concatenate(ends_a), np.concatenate(ends_b), np.concatenate(ohms)
@@ -150,8 +155,21 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
             card=cell.rram,
         )
 
-    mosfets = None
-    if not isinstance(cell, OneR):
+    mosfets = subckts = None
+    if isinstance(cell, SubcktCell):
+        g = np.ravel(tile.g_device)
+        on = g > 0
+        lines = {"drive": n.x.ravel(), "sense": n.y.ravel()}
+        if gated:
+            lines["gate"] = np.repeat(n.gate, cols)
+        cells = _grid("xcell", rows, cols)
+        subckts = Subckts(
+            names=tuple(name for name, keep in zip(cells, on.tolist(), strict=True) if keep),
+            ends={role: new_id[ends[on]] for role, ends in lines.items()},
+            g=g[on],
+            card=cell,
+        )
+    elif not isinstance(cell, OneR):
         upper, lower = (n.middle, n.y) if cell.drive_line == "BL" else (n.x, n.middle)
         mosfets = Mosfets(
             names=tuple(_grid("mcell", rows, cols)),
@@ -164,7 +182,8 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
     labels = [*_grid("vin", rows), *_grid("vout", cols)]
     terminals = np.concatenate([n.driver, n.sense])
     volts = np.hstack([v, np.zeros((len(v), cols))])
-    if not isinstance(cell, OneR):
+    if gated:
+        assert not isinstance(cell, OneR)
         labels += _grid("vgate", rows)
         terminals = np.concatenate([terminals, n.gate])
         volts = np.hstack([volts, np.full((len(v), rows), cell.v_gate)])
@@ -186,6 +205,7 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
         ),
         mosfets=mosfets,
         memories=memories,
+        subckts=subckts,
         layout=Layout(
             x=new_id[n.x],
             y=new_id[n.y],

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from netlists.devices import OhmicRram, Rram
 from netlists.errors import InputError
+from netlists.subckt_cell import SubcktCell
 from netlists.transistors import Level1Nmos, Nmos
 
 
@@ -66,4 +67,4 @@ def is_linear(cell: "Cell") -> bool:
     return isinstance(cell, OneR) and isinstance(cell.rram, OhmicRram)
 
 
-Cell = OneR | OneTransistorOneR | OneTransistorTwoR
+Cell = OneR | OneTransistorOneR | OneTransistorTwoR | SubcktCell

@@ -47,6 +47,8 @@ def _conducting_graph(circuit: Circuit) -> nx.MultiGraph:
         pairs.append((circuit.mosfets.drain, circuit.mosfets.source))
     if circuit.memories is not None:
         pairs.append((circuit.memories.a, circuit.memories.b))
+    if circuit.subckts is not None:
+        pairs.append((circuit.subckts.ends["drive"], circuit.subckts.ends["sense"]))
     for a, b in pairs:
         graph.add_edges_from(zip(a.tolist(), b.tolist(), strict=True))
     return graph
@@ -118,4 +120,13 @@ def without_islands(circuit: Circuit, report: CheckReport) -> Circuit:
             b=memories.b[stay],
             g=memories.g[stay],
         )
-    return replace(circuit, resistors=resistors, mosfets=mosfets, memories=memories)
+    cells = circuit.subckts
+    if cells is not None:
+        stay = ~floating[cells.ends["drive"]]
+        cells = replace(
+            cells,
+            names=tuple(n for n, k in zip(cells.names, stay.tolist(), strict=True) if k),
+            ends={role: ends[stay] for role, ends in cells.ends.items()},
+            g=cells.g[stay],
+        )
+    return replace(circuit, resistors=resistors, mosfets=mosfets, memories=memories, subckts=cells)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netlists.devices import SinhRram
+from netlists.subckt_cell import SubcktCell
 from netlists.transistors import Nmos
 
 IntArray = NDArray[np.int64]
@@ -60,6 +61,19 @@ class Memories:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Subckts:
+    """Instances of one subcircuit from a file. ends: role -> node ids [n], for the card's nodes.
+
+    g: the card's state parameter [n], S, positive.
+    """
+
+    names: tuple[str, ...]
+    ends: dict[str, IntArray]
+    g: FloatArray
+    card: SubcktCell
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Layout:
     """Where the crossbar stands in the circuit.
 
@@ -84,11 +98,12 @@ class Circuit:
     mosfets: Mosfets | None
     layout: Layout
     memories: Memories | None = None
+    subckts: Subckts | None = None
 
     @property
     def is_linear(self) -> bool:
         """Whether resistors and sources are all there is."""
-        return self.mosfets is None and self.memories is None
+        return self.mosfets is None and self.memories is None and self.subckts is None
 
     @property
     def batch(self) -> int:

@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from netlists.circuit import Circuit
+from netlists.circuit import Circuit, Subckts
 from netlists.errors import InputError
 
 DIALECTS = ("ngspice",)
@@ -45,6 +45,8 @@ def _elements(circuit: Circuit, *, vector: int | None) -> list[str]:
         lines.append(f".model access nmos (level={m.card.level} {card})")
     if circuit.memories is not None:
         lines += _memories(circuit)
+    if circuit.subckts is not None:
+        lines += _subckts(circuit.subckts, nodes)
     inputs = set(circuit.layout.inputs.tolist())
     volts = s.v[0 if vector is None else vector].tolist()
     for k, (name, plus, minus) in enumerate(
@@ -71,10 +73,25 @@ def _memories(circuit: Circuit) -> list[str]:
     ]
 
 
+def _subckts(cells: Subckts, nodes: tuple[str, ...]) -> list[str]:
+    """The user's file, included, and one instance a cell."""
+    card = cells.card
+    ends = [[nodes[k] for k in cells.ends[role].tolist()] for role in card.nodes]
+    return [
+        f'.include "{card.path}"',
+        *(
+            f"{name} {' '.join(at)} {card.name.lower()} {card.parameter.lower()}={g!r}"
+            for name, at, g in zip(
+                cells.names, zip(*ends, strict=True), cells.g.tolist(), strict=True
+            )
+        ),
+    ]
+
+
 def solver_options(circuit: Circuit, *, klu: bool = True) -> str:
     """The `.options` line for this circuit, or "" where ngspice's defaults do."""
     words = ["klu"] if klu else []
-    if circuit.mosfets is not None:
+    if circuit.mosfets is not None or circuit.subckts is not None:
         words.append(NONLINEAR_OPTIONS)
     elif circuit.memories is not None:
         words.append(MEMORY_OPTIONS)

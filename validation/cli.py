@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from circuitsim import NgspiceError, compare, solve
+from circuitsim import NgspiceError, calibrate_surface, compare, solve
 from netlists import InputError, MissingToolError, build_circuit, check, to_spice
-from validation.config import EvaluationFile, PlanFile, TileFile, read_toml
+from validation.config import CellFile, EvaluationFile, PlanFile, TileFile, read_toml
 from validation.doctor import examine
 from validation.evaluate import Evaluation, evaluate, rewrite_report
 from validation.mapping import map_checkpoint, write_table
@@ -31,6 +31,7 @@ app = typer.Typer(
 out = Console()
 err = Console(stderr=True)
 
+SOLVER_HELP = "dissection, nodal, newton or ngspice; repeatable"
 TomlFile = Annotated[Path, typer.Argument(help="TOML file", show_default=False)]
 
 
@@ -68,7 +69,7 @@ def netlist(
 @app.command("solve")
 def solve_command(
     file: TomlFile,
-    solver: Annotated[list[str] | None, typer.Option(help="dissection, nodal, ngspice")] = None,
+    solver: Annotated[list[str] | None, typer.Option(help=SOLVER_HELP)] = None,
 ) -> None:
     """Solve a tile; with two solvers, print how far they agree."""
     tile, drive = build_tile(read_toml(file, TileFile), beside=file.parent)
@@ -98,6 +99,28 @@ def solve_command(
             f"of full scale ({found.full_scale:.3e} A), p99 {found.p99_relative:.3e}, "
             f"{found.adc_steps(8):.2g} steps of an 8-bit converter"
         )
+
+
+@app.command("calibrate")
+def calibrate_command(
+    file: TomlFile,
+    output: Annotated[Path, typer.Option("-o", help="write the surface here, JSON")],
+) -> None:
+    """Calibrate a transistor cell in ngspice and write its current surface."""
+    config = read_toml(file, CellFile)
+    surface = calibrate_surface(config.cell.build(), config.range.v_low, config.range.v_high)
+    try:
+        surface.save(output)
+    except OSError as problem:
+        raise InputError(f"{output} cannot be written: {problem.strerror}.") from None
+    out.print(
+        f"{surface.source}: {surface.held_out} held-out samples from {surface.v_low} V to "
+        f"{surface.v_high} V and {surface.g_low:.3g} S to {surface.g_high:.3g} S, error at most "
+        f"{surface.held_out_max:.1e} of full scale ({surface.full_scale:.3e} A), p99 "
+        f"{surface.held_out_p99:.1e}",
+        soft_wrap=True,
+    )
+    out.print(f"surface: {output}", soft_wrap=True)
 
 
 @contextmanager

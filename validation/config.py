@@ -7,12 +7,15 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from netlists import (
+    Bsim4Nmos,
     Cell,
     InputError,
+    Level1Nmos,
     OhmicRram,
     OneR,
     OneTransistorOneR,
     OneTransistorTwoR,
+    SinhRram,
     TileSpec,
     Wires,
 )
@@ -39,9 +42,11 @@ class TileSection(_Section):
 
 
 class CellSection(_Section):
-    """[cell]: the memory's two states in ohm, and how it is accessed."""
+    """[cell]: the memory's two states in ohm, how it bends, and how it is accessed."""
 
     kind: CellKind = "1t1r"
+    memory: Literal["ohmic", "sinh"] = "ohmic"
+    transistor: Literal["level1", "bsim4"] = "level1"
     r_lrs: float = 10e3
     r_hrs: float = 1e6
     v_gate: float = 1.2
@@ -49,12 +54,14 @@ class CellSection(_Section):
 
     def build(self, kind: CellKind | None = None) -> Cell:
         """The cell, of `kind` where one is given."""
-        rram = OhmicRram(r_lrs=self.r_lrs, r_hrs=self.r_hrs)
+        model = OhmicRram if self.memory == "ohmic" else SinhRram
+        rram = model(r_lrs=self.r_lrs, r_hrs=self.r_hrs)
         kind = kind or self.kind
         if kind == "1r":
             return OneR(rram=rram)
         made = OneTransistorOneR if kind == "1t1r" else OneTransistorTwoR
-        return made(rram=rram, v_gate=self.v_gate, drive_line=self.drive_line)
+        nmos = Level1Nmos() if self.transistor == "level1" else Bsim4Nmos()
+        return made(rram=rram, nmos=nmos, v_gate=self.v_gate, drive_line=self.drive_line)
 
 
 def tile_spec(tile: TileSection, cell: Cell) -> TileSpec:
@@ -100,6 +107,20 @@ class TileFile(_Section):
     program: ProgramSection = ProgramSection()
     faults: TileFaultsSection = TileFaultsSection()
     drive: DriveSection = DriveSection()
+
+
+class RangeSection(_Section):
+    """[range]: voltages over which a cell is calibrated, V."""
+
+    v_low: float = 0.0
+    v_high: float = 0.2
+
+
+class CellFile(_Section):
+    """A cell to calibrate: `xbarverify calibrate`."""
+
+    cell: CellSection = CellSection()
+    range: RangeSection = RangeSection()
 
 
 class NetworkSection(_Section):

@@ -40,6 +40,12 @@ def test_stated_error_holds_on_fresh_samples(cell):
     assert surface.held_out >= 2000 and "reltol" in surface.options
 
 
+def test_a_cell_near_saturation_gets_the_finer_grade():
+    surface = calibrate_surface(OneTransistorOneR(v_gate=0.7), 0.0, 0.2)
+    assert surface.degree > calibrate_surface(OneTransistorOneR(), 0.0, 0.2).degree
+    assert surface.held_out_max <= SURFACE_MAX
+
+
 def test_slopes_are_derivatives_and_positive():
     surface = calibrate_surface(BSIM4, 0.0, 0.2)
     rng = np.random.default_rng(3)

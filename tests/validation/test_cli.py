@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from circuitsim import CellSurface
 from validation.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,3 +190,23 @@ def _finished(path):
             return db.execute("SELECT count(*) FROM result").fetchone()[0]
     except sqlite3.OperationalError:
         return 0
+
+
+@pytest.mark.ngspice
+def test_calibrate_writes_a_surface_and_states_its_error(xbarverify, tmp_path):
+    target = tmp_path / "cell.json"
+    code, out, _ = xbarverify("calibrate", ROOT / "examples" / "cell_bsim4.toml", "-o", target)
+    assert code == 0 and "held-out samples from 0.0 V to 0.2 V" in out
+    surface = CellSurface.load(target)
+    assert "Bsim4Nmos" in surface.cell and surface.held_out_max <= 1e-4
+    bare = write(tmp_path / "bare.toml", "[cell]\nkind = '1r'\n")
+    code, _, problem = xbarverify("calibrate", bare, "-o", target)
+    assert code == 2 and "needs no surface" in problem
+
+
+@pytest.mark.ngspice
+def test_solve_compares_newton_with_ngspice(xbarverify, tmp_path):
+    text = "[tile]\nrows = 6\ncols = 5\n[cell]\ntransistor = 'bsim4'\nmemory = 'sinh'\n"
+    file = write(tmp_path / "tile.toml", text)
+    code, out, _ = xbarverify("solve", file, "--solver", "newton", "--solver", "ngspice")
+    assert code == 0 and "newton against ngspice" in out
