@@ -1,5 +1,6 @@
 """Layers on tiles: the core of reads that all layers share, and the linear layer."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -45,7 +46,7 @@ class ReadNoise:
             raise InputError(f"ReadNoise: sigma={self.sigma!r} must be finite and at least 0.")
 
 
-class MappedLayer(nn.Module):
+class MappedLayer(nn.Module, ABC):
     """A layer whose matrix product runs on tiles at one fidelity.
 
     Non-negative inputs take one read (one a bit where inputs enter serially); inputs of both signs
@@ -96,9 +97,9 @@ class MappedLayer(nn.Module):
         self._noise = noise
         self._stream = torch.Generator().manual_seed(noise.seed if noise else 0)
 
+    @abstractmethod
     def _vectors(self, x: Tensor) -> Tensor:
         """What enters the matrix, [inputs of all groups, vectors], from a layer input."""
-        raise NotImplementedError
 
     def voltages(self, x: Tensor) -> Tensor:
         """Row voltages of a parallel first read, V [reads, vectors, rows]."""
@@ -179,9 +180,9 @@ class MappedLayer(nn.Module):
         assert y is not None
         return y if self.bias is None else y.add_(self.bias.to(y.dtype)[:, None])
 
+    @abstractmethod
     def _chunks(self, x: Tensor) -> Iterator[Tensor]:
         """The batch in parts of bounded size."""
-        raise NotImplementedError
 
     def _settings(self) -> dict[str, object]:
         """What `__init__` takes beyond the matrix and its operators."""
