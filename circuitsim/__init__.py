@@ -4,9 +4,10 @@
 """
 
 from circuitsim.agree import Agreement, compare
-from circuitsim.calibrate import calibrate
+from circuitsim.calibrate import calibrate, measure_states
+from circuitsim.calibration import Calibration, calibrate_cell, verify
 from circuitsim.cellmodel import SecantModel
-from circuitsim.cellsurface import CellSurface
+from circuitsim.cellsurface import CellSurface, StateError
 from circuitsim.certificate import Certificate, certified_conductance
 from circuitsim.characterise import calibrate_surface
 from circuitsim.linearise import cell_conductance, linearise
@@ -17,10 +18,12 @@ from circuitsim.operator import effective_conductance, operator_memory
 from circuitsim.prepared import PreparedTile, prepare
 from circuitsim.solution import Outcome, Solution
 from circuitsim.solve import SOLVERS, solve
+from circuitsim.verification import TileCheck, verify_surface
 
 __all__ = [
     "SOLVERS",
     "Agreement",
+    "Calibration",
     "CellSurface",
     "Certificate",
     "NgspiceError",
@@ -30,7 +33,10 @@ __all__ = [
     "PreparedTile",
     "SecantModel",
     "Solution",
+    "StateError",
+    "TileCheck",
     "calibrate",
+    "calibrate_cell",
     "calibrate_surface",
     "cell_conductance",
     "certified_conductance",
@@ -39,9 +45,12 @@ __all__ = [
     "effective_conductance",
     "linearise",
     "linearise_at",
+    "measure_states",
     "operating_conductance",
     "operator_memory",
     "prepare",
     "prepare_nonlinear",
     "solve",
+    "verify",
+    "verify_surface",
 ]

@@ -8,6 +8,9 @@ import numpy as np
 from circuitsim.cell_kernels import sinh_step, surface_step
 from circuitsim.cellsurface import CellSurface
 from circuitsim.characterise import calibrate_surface
+from circuitsim.polynomial_surface import PolynomialSurface
+from circuitsim.series_law import SeriesLaw
+from circuitsim.series_surface import SeriesSurface
 from circuitsim.solution import FloatArray
 from netlists.cells import OneR
 from netlists.devices import SinhRram
@@ -41,7 +44,7 @@ class CellLaw(Protocol):
 class SurfaceLaw:
     """Transistor cells: one calibrated surface, each cell's polynomials at its own state."""
 
-    surface: CellSurface
+    surface: PolynomialSurface
     g: FloatArray
     polynomials: FloatArray
 
@@ -135,5 +138,8 @@ def cell_law(
             f"inputs from {v_low:.6g} V to {v_high:.6g} V leave the calibrated range "
             f"[{surface.v_low:.6g}, {surface.v_high:.6g}] V; calibrate a wider range."
         )
+    if isinstance(surface, SeriesSurface):
+        return SeriesLaw.of(surface, g)
+    assert isinstance(surface, PolynomialSurface)
     polynomials = surface.polynomials(g).reshape(g.size, 2, -1)
     return SurfaceLaw(surface=surface, g=g, polynomials=np.ascontiguousarray(polynomials))

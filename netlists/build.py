@@ -166,7 +166,7 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
         subckts = Subckts(
             names=tuple(name for name, keep in zip(cells, on.tolist(), strict=True) if keep),
             ends={role: new_id[ends[on]] for role, ends in lines.items()},
-            g=g[on],
+            parameters=cell.parameters_of(g[on]),
             card=cell,
         )
     elif not isinstance(cell, OneR):
