@@ -11,6 +11,7 @@ import numpy as np
 
 from circuitsim import ngspice
 from circuitsim.cellmodel import FloatArray, SecantModel
+from circuitsim.cellsurface import CellSurface
 from netlists.build import build_circuit
 from netlists.cells import Cell, OneR
 from netlists.errors import InputError
@@ -77,8 +78,8 @@ def calibrate(cell: Cell, v_read: float) -> SecantModel:
     )
 
 
-def measure_states(cell: SubcktCell, v: float = 0.1) -> SubcktCell:
-    """The cell with the conductances of its states, each at v volts between its lines.
+def measure_states(cell: SubcktCell) -> SubcktCell:
+    """The cell with the conductances of its states, each at `v_state` volts between its lines.
 
     A cell whose states are conductances is returned as it is. Raises InputError when the
     conductance does not rise from "hrs" to "lrs"; MissingToolError without ngspice.
@@ -87,10 +88,28 @@ def measure_states(cell: SubcktCell, v: float = 0.1) -> SubcktCell:
         return cell
     stand_in = replace(cell, curve=tuple(np.geomspace(1.0, 2.0, STATE_STEPS)))
     g = np.array(stand_in.curve)
-    current, _ = measure_cell(stand_in, v, g)
+    current, _ = measure_cell(stand_in, cell.v_state, g)
     if not (current > 0).all():
         raise InputError(
-            f"SubcktCell: {cell.name} carries {current.min():.3g} A at {v!r} V in one of its "
-            "states; correct the states, the ports or the gate voltage."
+            f"SubcktCell: {cell.name} carries {current.min():.3g} A at {cell.v_state!r} V in one "
+            "of its states; correct the states, the ports or the gate voltage."
         )
-    return replace(cell, curve=tuple((current / v).tolist()))
+    return replace(cell, curve=tuple((current / cell.v_state).tolist()))
+
+
+def secant_model(surface: CellSurface, v_read: float) -> SecantModel:
+    """What `calibrate` would find, read off a calibrated surface.
+
+    Raises InputError when the read voltage, V, lies outside the surface's range.
+    """
+    g = np.geomspace(surface.g_low, surface.g_high, N_SAMPLES)
+    return SecantModel(
+        cell=surface.cell,
+        v_read=v_read,
+        g_memory=tuple(g.tolist()),
+        r_series=tuple((v_read / surface(v_read, 0.0, g) - 1.0 / g).tolist()),
+        held_out=surface.held_out,
+        held_out_max=surface.held_out_max,
+        held_out_p99=surface.held_out_p99,
+        source=surface.source,
+    )

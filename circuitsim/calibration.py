@@ -1,4 +1,4 @@
-"""The calibration of a cell as a file: a surface a gate voltage, and what it was checked against."""
+"""The calibration of a cell as a file: a surface a gate voltage, and how tiles of it fare."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from circuitsim.calibrate import measure_states
 from circuitsim.cellsurface import CellSurface, StateError
 from circuitsim.characterise import calibrate_surface, netlist_sha256
 from circuitsim.polynomial_surface import PolynomialSurface
 from circuitsim.series_surface import SeriesSurface
 from circuitsim.verification import TILES, TileCheck, verify_surface
-from netlists.cells import Cell, OneR
+from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR
 from netlists.errors import InputError
+from netlists.subckt_cell import SubcktCell
 
 FORMAT = "xbarverify-cell-1"
+TransistorCell = OneTransistorOneR | OneTransistorTwoR | SubcktCell
 FORMS: dict[str, type[CellSurface]] = {"polynomials": PolynomialSurface, "series": SeriesSurface}
 
 
@@ -128,28 +131,44 @@ def _from_json(content: dict[str, Any]) -> CellSurface:
     return kind(**values | {"errors": tuple(StateError(**error) for error in content["errors"])})
 
 
+def at_gate(cell: TransistorCell, v_gate: float) -> TransistorCell:
+    """The cell at a gate voltage, V; where its states are parameters, they are measured there."""
+    if v_gate == cell.v_gate:
+        return cell
+    moved = replace(cell, v_gate=v_gate)
+    if isinstance(moved, SubcktCell):
+        return measure_states(replace(moved, curve=()))
+    return moved
+
+
 def calibrate_cell(
     cell: Cell,
     v_low: float,
     v_high: float,
     *,
     gates: Sequence[float] = (),
-    levels: Sequence[float] | None = None,
+    levels: Sequence[float] | int = 2,
     on_gate: Callable[[int], None] = lambda more: None,
 ) -> Calibration:
     """Calibrate a transistor cell at its own gate voltage, or at each of `gates`, V.
 
-    v_low, v_high, levels: as for `calibrate_surface`. on_gate is told after each. Raises InputError
-    as `calibrate_surface` does, and for a gate voltage at which the cell cannot be made.
+    v_low, v_high: as for `calibrate_surface`. levels: states whose errors are reported one by one,
+    S over all memories of the cell, or how many, evenly spaced from HRS to LRS. on_gate is told
+    after each. Raises InputError as `calibrate_surface` does, and for a gate voltage at which the
+    cell cannot be made.
     """
     if isinstance(cell, OneR):
         raise InputError("OneR is solved with its own equation; it needs no surface.")
     surfaces = []
     for v_gate in sorted(set(gates or (cell.v_gate,))):
-        at_gate = replace(cell, v_gate=v_gate)
-        surfaces.append(
-            calibrate_surface(at_gate, v_low, v_high, None if levels is None else tuple(levels))
-        )
+        here = at_gate(cell, v_gate)
+        if isinstance(levels, int):
+            lrs = here.rram.g_lrs * here.n_rram
+            chosen = np.linspace(here.rram.g_hrs, lrs, levels).tolist()
+            chosen = [here.rram.g_hrs, *chosen[1:-1], lrs]
+        else:
+            chosen = list(levels)
+        surfaces.append(calibrate_surface(here, v_low, v_high, tuple(chosen)))
         on_gate(1)
     return Calibration(surfaces=tuple(surfaces))
 
@@ -167,6 +186,6 @@ def verify(
         raise InputError("OneR is solved with its own equation; it needs no surface.")
     checks: list[TileCheck] = []
     for surface in calibration.surfaces:
-        at_gate = replace(cell, v_gate=surface.v_gate)
-        checks += verify_surface(surface, at_gate, tiles=tiles, seed=seed, on_tile=on_tile)
+        here = at_gate(cell, surface.v_gate)
+        checks += verify_surface(surface, here, tiles=tiles, seed=seed, on_tile=on_tile)
     return replace(calibration, tiles=tuple(checks))

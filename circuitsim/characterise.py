@@ -14,7 +14,7 @@ import numpy as np
 
 from circuitsim import ngspice
 from circuitsim.calibrate import calibrate, state_range
-from circuitsim.cellsurface import TARGET_MAX, CellSurface, FloatArray, StateError
+from circuitsim.cellsurface import TARGET_MAX, TARGET_P99, CellSurface, FloatArray, StateError
 from circuitsim.polynomial_surface import PolynomialSurface, fit_polynomials, term_powers
 from circuitsim.series_surface import SeriesSurface, spline_coefficients
 from netlists.build import build_circuit
@@ -28,8 +28,14 @@ from netlists.tile import Drive, Tile, TileSpec, Wires
 # (degree in the voltages, degree in the state, samples of each voltage, samples of the state): the
 # first does for a transistor that is well on, the second for one that comes close to saturation.
 GRADES = ((6, 7, 14, 11), (11, 13, 26, 19))
-KNOTS = (33, 65, 129, 257, 513)  # of a transistor's table, each way, where no polynomial is on target
-GOOD_ENOUGH = 1e-5  # held-out maximum at which no finer grade is tried
+KNOTS = (
+    33,
+    65,
+    129,
+    257,
+    513,
+)  # of a transistor's table, each way, where no polynomial is on target
+GOOD_ENOUGH = 0.2  # of the targets; held-out errors at which no finer grade is tried
 RIPPLE = TARGET_MAX  # how far a current may fall where it should rise, of full scale
 HELD_OUT_DRIVES, HELD_OUT_SENSES, HELD_OUT_STATES = 32, 24, 72
 G_SHORT = 1e4  # S; a memory that leaves a transistor its whole voltage to 1e-7
@@ -139,16 +145,16 @@ def _polynomials(cell: Cell, common: dict[str, Any]) -> Iterator[PolynomialSurfa
         share = _spread(share_low, share_high, n_states)
         states = np.clip(share / (1 - share) / r_series, low, high)
         v = _spread(v_low, v_high, n_volts)
-        sense, g = (a.ravel() for a in np.meshgrid(v, states, indexing="ij"))
-        i, _ = measure_surface(cell, v, sense, g)
+        i, _ = measure_surface(cell, v, np.repeat(v, n_states), np.tile(states, n_volts))
         blank = PolynomialSurface(
             **common,
             r_series=r_series,
             degree=degree,
             coefficients=np.zeros((2, state_degree + 1, len(term_powers(degree)))),
         )
-        at = [np.ravel(a) for a in np.broadcast_arrays(v[:, None], sense, g)]
-        yield replace(blank, coefficients=fit_polynomials(blank, at[0], at[1], at[2], i.ravel()))
+        drive, sense = np.repeat(v, n_volts), np.tile(v, n_volts)
+        found = fit_polynomials(blank, drive, sense, states, i.reshape(-1, n_states))
+        yield replace(blank, coefficients=found)
 
 
 def _series(cell: Cell, common: dict[str, Any]) -> Iterator[SeriesSurface]:
@@ -230,7 +236,8 @@ def calibrate_surface(
             surface = replace(surface, errors=truth.errors(surface))
             if best is None or surface.held_out_max < best.held_out_max:
                 best = surface
-            if surface.held_out_max <= GOOD_ENOUGH:
+            worst = max(surface.held_out_max / TARGET_MAX, surface.held_out_p99 / TARGET_P99)
+            if worst <= GOOD_ENOUGH:
                 break
         if best is not None and best.on_target:
             return best

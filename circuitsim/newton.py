@@ -349,8 +349,8 @@ def prepare_nonlinear(
     )
 
 
-def solve_nonlinear(tile: Tile, drive: Drive) -> Solution:
+def solve_nonlinear(tile: Tile, drive: Drive, *, surface: CellSurface | None = None) -> Solution:
     """Solve a tile of cells that bend once, prepared for the inputs it gets."""
     v = drive.for_tile(tile.spec)
     low, high = min(0.0, float(v.min())), max(0.0, float(v.max()))
-    return prepare_nonlinear(tile, v_low=low, v_high=high).solve(drive)
+    return prepare_nonlinear(tile, v_low=low, v_high=high, surface=surface).solve(drive)

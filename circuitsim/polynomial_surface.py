@@ -111,23 +111,25 @@ def fit_polynomials(
     g: FloatArray,
     i: FloatArray,
 ) -> FloatArray:
-    """Least-squares coefficients [2, w, terms] from flat samples of every sign of the drop."""
+    """Least-squares coefficients [2, w, terms] from currents i [points, states].
+
+    v_drive, v_sense: V [points].  g: S [states].  Every state is sampled at the same voltages, so
+    that the fit over voltages and states is one over the voltages after one over the states.
+    """
     a, b = term_powers(blank.degree).T
     d = v_drive - v_sense
-    ideal = g / (1 + g * blank.r_series)
     share = g * blank.r_series / (1 + g * blank.r_series)
     u = blank.scale * np.abs(d) - 1
     t = blank.scale * (np.minimum(v_drive, v_sense) - blank.v_low) - 1
+    in_state = chebyshev.chebvander(2 * share - 1, blank.coefficients.shape[1] - 1)
     branches = []
     for sign in (1, -1):
         # Errors count as currents: a ratio of two tiny numbers near 0 V has few digits.
-        weight = np.abs(d) * blank.scale
+        weight = (np.abs(d) * blank.scale)[:, None]
         some = sign * d > 1e-6 / blank.scale
         in_volts = chebyshev.chebvander(u[some], blank.degree)[:, a]
         in_volts *= chebyshev.chebvander(t[some], blank.degree)[:, b]
-        in_state = chebyshev.chebvander(2 * share[some] - 1, blank.coefficients.shape[1] - 1)
-        basis = (in_state[:, :, None] * in_volts[:, None, :]).reshape(np.count_nonzero(some), -1)
-        ratio = i[some] / (d[some] * ideal[some])
-        found = np.linalg.lstsq(basis * weight[some, None], ratio * weight[some], rcond=None)[0]
-        branches.append(found.reshape(-1, len(a)))
+        ratio = i[some] / (d[some, None] * (g / (1 + g * blank.r_series)))
+        found = np.linalg.lstsq(in_volts * weight[some], ratio * weight[some], rcond=None)[0]
+        branches.append(np.linalg.lstsq(in_state, found.T, rcond=None)[0])
     return np.stack(branches)

@@ -55,7 +55,7 @@ def balance(table, knots, v_low, low, drop, rides, g, bend, guess):
     """
     least, most = 0.0, drop
     p = min(max((math.asinh(guess * bend / g) / bend if bend > 0 else guess / g), 0.0), drop)
-    current, slope, by_low, by_drop = 0.0, g, 0.0, 0.0
+    current, slope, value, by_low, by_drop = 0.0, g, 0.0, 0.0, 0.0
     for _ in range(STEPS):
         if bend > 0:
             current, slope = g * math.sinh(bend * p) / bend, g * math.cosh(bend * p)
@@ -76,6 +76,8 @@ def balance(table, knots, v_low, low, drop, rides, g, bend, guess):
         step, p = abs(new - p), new
         if step <= CLOSE * drop:
             break
+    if value < 0.0 and drop > 0.0:  # cut off: what the spline waves around 0
+        return 0.0, 0.0, 0.0
     if bend > 0:
         current, slope = g * math.sinh(bend * p) / bend, g * math.cosh(bend * p)
     else:
@@ -85,7 +87,9 @@ def balance(table, knots, v_low, low, drop, rides, g, bend, guess):
 
 
 @compiled
-def series_step(v_row, v_col, g, table, v_low, v_high, knots, below, bend, g0, excess, i_out, change):
+def series_step(
+    v_row, v_col, g, table, v_low, v_high, knots, below, bend, g0, excess, i_out, change
+):
     """Cells as memory and transistor in series; arguments as `cell_kernels.surface_step`.
 
     g: states [rows, cols], S.  below: whether the transistor is on the lower line when current
@@ -116,7 +120,9 @@ def series_step(v_row, v_col, g, table, v_low, v_high, knots, below, bend, g0, e
 
 
 @compiled
-def series_points(v_drive, v_sense, g, table, v_low, knots, below, bend, current, by_drive, by_sense):
+def series_points(
+    v_drive, v_sense, g, table, v_low, knots, below, bend, current, by_drive, by_sense
+):
     """Current and slopes (dI/dv_drive, -dI/dv_sense) at flat arrays of points, written in place."""
     for k in range(v_drive.size):
         d = v_drive[k] - v_sense[k]

@@ -34,7 +34,7 @@ class SeriesSurface(CellSurface):
     @property
     def knots(self) -> float:
         """Knots of the table a volt."""
-        return (self.table.shape[0] - 3) / (self.v_high - self.v_low)
+        return float((self.table.shape[0] - 3) / (self.v_high - self.v_low))
 
     def _points(self, v_drive: ArrayLike, v_sense: ArrayLike, g: ArrayLike) -> list[FloatArray]:
         """Current, A, and both slopes, S, of the broadcast arguments."""

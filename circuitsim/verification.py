@@ -7,6 +7,7 @@ import numpy as np
 
 from circuitsim.agree import compare
 from circuitsim.cellsurface import CellSurface, FloatArray
+from circuitsim.characterise import measure_surface
 from circuitsim.newton import prepare_nonlinear
 from circuitsim.solve import solve
 from netlists.cells import Cell
@@ -69,8 +70,10 @@ def verify_surface(
     """
     found = []
     for child in np.random.default_rng(seed).spawn(tiles):
-        rows, cols = (int(k) for k in np.exp(child.uniform(*np.log(SIDES), 2)).round())
-        segment = float(np.exp(child.uniform(*np.log(SEGMENTS))))
+        rows, cols = (
+            int(k) for k in np.exp(child.uniform(np.log(SIDES[0]), np.log(SIDES[1]), 2)).round()
+        )
+        segment = float(np.exp(child.uniform(np.log(SEGMENTS[0]), np.log(SEGMENTS[1]))))
         rate = float(child.choice(RATES))
         spec = TileSpec(
             rows=rows,
@@ -107,3 +110,28 @@ def verify_surface(
         )
         on_tile(1)
     return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Residuals:
+    """A surface beside fresh ngspice currents on an even grid that the fit has not seen.
+
+    g: state, S.  v: V [n], of the drive and the sense line alike.
+    measured, off: current and error of the surface, A [n (drive), n (sense)].
+    """
+
+    g: float
+    v: FloatArray
+    measured: FloatArray
+    off: FloatArray
+
+
+def residuals(surface: CellSurface, cell: Cell, g: float, *, points: int = 61) -> Residuals:
+    """Measure a cell in one state, S, over the surface's whole range of voltages.
+
+    Raises InputError for a state outside the surface's range, MissingToolError without ngspice.
+    """
+    v = np.linspace(surface.v_low, surface.v_high, points)
+    found = surface(v[:, None], v, g)
+    measured, _ = measure_surface(cell, v, v, np.full(points, g))
+    return Residuals(g=g, v=v, measured=measured, off=found - measured)

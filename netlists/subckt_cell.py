@@ -32,11 +32,12 @@ class SubcktCell:
     the cell is near it in series with what else it holds.
     Two sets of the subcircuit's parameters, {"lrs": {"x": 0.9}, "hrs": {"x": 0.1}}: states between
     move all of them together, each geometrically where its two ends have one sign and linearly
-    where not. Conductances between the lines are then measured (`circuitsim.measure_states`) and
-    kept in `curve`, S, at even steps of that path from HRS to LRS; they name the states.
+    where not. Conductances between the lines at v_state volts are then measured
+    (`circuitsim.measure_states`) and kept in `curve`, S, at even steps of that path from HRS to
+    LRS; they name the states.
 
-    sha256 of the file and all it includes is part of the cell, its path is not: a changed file is
-    another cell and is calibrated anew, a moved one is the same.
+    sha256 of the file and all it includes is part of the cell, its path and what was measured on
+    it are not: a changed file is another cell and is calibrated anew, a moved one is the same.
 
     Raises InputError when file, subcircuit, ports or states do not fit each other.
     """
@@ -49,7 +50,8 @@ class SubcktCell:
     states: Mapping[str, State] = field(hash=False)
     parameter: str = "g"
     v_gate: float = 1.2
-    curve: tuple[float, ...] = ()
+    v_state: float = 0.1
+    curve: tuple[float, ...] = field(default=(), repr=False, compare=False)
     sha256: str = field(init=False)
     nodes: tuple[str, ...] = field(init=False)
 
