@@ -57,6 +57,11 @@ class SubcktCell:
 
     def __post_init__(self) -> None:
         path = Path(self.path).resolve()
+        if self.section and " " in str(path):
+            raise InputError(
+                f"SubcktCell: ngspice reads no library section from {str(path)!r}, whose name has "
+                "a space; rename or move it."
+            )
         files = read_spice(path)
         order = subckt_ports(path, files, self.name)
         role_of = {port.lower(): role for role, port in self.ports.items()}

@@ -113,7 +113,7 @@ def test_outside_the_range_is_refused():
         calibrate_surface(BSIM4, 0.1, 0.2)
     with pytest.raises(InputError, match="needs no surface"):
         calibrate_surface(OneR(), 0.0, 0.2)
-    with pytest.raises(InputError, match="0.7 V across the memory"):
+    with pytest.raises(InputError, match=r"0\.7 V across the memory"):
         calibrate_surface(OneTransistorOneR(rram=SinhRram()), -0.2, 0.5)
     with pytest.raises(InputError, match="level 1 S lies outside the states"):
         calibrate_surface(BSIM4, 0.0, 0.2, (1e-6, 1.0))
