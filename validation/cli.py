@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -165,7 +166,7 @@ def _show_calibration(found: Calibration) -> None:
             soft_wrap=True,
         )
     for sentence in found.shortfalls:
-        err.print(f"[yellow]warning:[/] {sentence}", highlight=False, soft_wrap=True)
+        err.print(f"[yellow]warning:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -267,10 +268,11 @@ def main() -> None:
     try:
         app()
     except (InputError, MissingToolError) as problem:
-        err.print(f"[red]error:[/] {problem}", markup=True, highlight=False, soft_wrap=True)
+        err.print(f"[red]error:[/] {escape(str(problem))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except NgspiceError as problem:
-        err.print(f"[red]ngspice failed:[/] {problem}", highlight=False, soft_wrap=True)
+        words = escape(str(problem))
+        err.print(f"[red]ngspice failed:[/] {words}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
