@@ -272,8 +272,10 @@ def cost(work: tuple[LayerWork, ...], source: Figures) -> Cost:
                 latency_s=one.reads * source.read_time(one),
             )
         )
-    notes = (_misfit("ADC", source.adc_bits, [one.adc_bits for one in work]),)
-    notes += (_misfit("DAC", source.dac_bits, [one.dac_bits for one in work]),)
+    notes = (
+        _misfit("ADC", source.adc_bits, [one.adc_bits for one in work]),
+        _misfit("DAC", source.dac_bits, [one.dac_bits for one in work]),
+    )
     memories = sum(one.memories for one in work)
     return Cost(
         figures=f"{source.title} ({source.source})",
