@@ -32,7 +32,7 @@ from netlists.tile import Drive, Tile
 
 SOLVER = "newton"
 TOLERANCE = 1e-10  # column currents, of the largest of the same input
-CHORD_STEPS, NEWTON_STEPS, HALVINGS = 30, 40, 12
+CHORD_STEPS, NEWTON_STEPS, HALVINGS = 30, 100, 12
 STALL = 0.7  # a chord step that shrinks the mismatch less than this gives way to Newton
 
 

@@ -8,6 +8,8 @@ import contextlib
 import logging
 import os
 import sys
+import threading
+import time
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,11 +26,24 @@ def _open_library() -> Any:
 
         inputs: dict[str, np.ndarray] = {}
         point = 0
+        failed = False
 
         @staticmethod
         def _send_data(data: Any, count: int, ident: int, user: Any) -> int:
             # Called once per accepted point; the values are read from the plot afterwards.
             Library.point += 1
+            return 0
+
+        def clear_output(self) -> None:
+            super().clear_output()
+            self.failed = False
+
+        def send_char(self, message: str, ident: int) -> int:
+            # PySpice takes any word on stderr for an error; ngspice notes there how it converged.
+            stream, _, words = message.partition(" ")
+            if stream == "stderr" and not words.startswith(("Note:", "Warning:")):
+                self.failed = True
+            self._error_in_stderr = self.failed
             return 0
 
         def get_vsrc_data(self, voltage: Any, time: float, node: str, ident: int) -> int:
@@ -65,6 +80,21 @@ def _sweep(library: Any, request: dict[str, Any]) -> dict[str, Any]:
                 library.exec_command(command)
 
 
+def _die_with_parent() -> None:
+    """End the process when its parent has: a killed caller must not leave a solve behind.
+
+    ngspice runs without the interpreter's lock, so this thread is heard in the middle of one.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def serve(connection: Connection) -> None:
     """Answer requests until the other side closes."""
     try:
@@ -86,4 +116,5 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
+    _die_with_parent()
     serve(Connection(int(sys.argv[1])))
