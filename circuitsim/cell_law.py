@@ -1,5 +1,6 @@
 """Cells of a tile as the nonlinear solver sees them: current and slope between two voltages."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -125,10 +126,16 @@ def cell_law(
                 f"fitted up to v_max={cell.rram.v_max!r} V; lower the inputs."
             )
         return SinhLaw(rram=cell.rram, g=np.ascontiguousarray(g))
-    v_read = tile.spec.v_read
-    surface = surface or calibrate_surface(
-        cell, min(v_low, -v_read if v_low < 0 else 0.0), max(v_high, v_read)
-    )
+    if surface is None:
+        v_read = tile.spec.v_read
+        least, most = min(v_low, -v_read if v_low < 0 else 0.0), max(v_high, v_read)
+        surface = calibrate_surface(cell, least, most)
+        if not surface.on_target:
+            warnings.warn(
+                f"the surface of {surface.cell} misses its target: held-out error at most "
+                f"{surface.held_out_max:.1e}, p99 {surface.held_out_p99:.1e} of full scale.",
+                stacklevel=2,
+            )
     if surface.cell != repr(cell):
         raise InputError(
             f"the surface was calibrated for {surface.cell}, the tile has {cell!r}; recalibrate."

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from circuitsim import ngspice
 from circuitsim.calibrate import calibrate, state_range
@@ -35,10 +36,11 @@ KNOTS = (
     257,
     513,
 )  # of a transistor's table, each way, where no polynomial is on target
-GOOD_ENOUGH = 0.2  # of the targets; held-out errors at which no finer grade is tried
+GOOD_ENOUGH = 0.3  # of the targets; held-out errors at which no finer grade is tried
+WORTH_IT = 0.7  # what a finer grade must bring the errors to for the next one to be tried
 RIPPLE = TARGET_MAX  # how far a current may fall where it should rise, of full scale
 HELD_OUT_DRIVES, HELD_OUT_SENSES, HELD_OUT_STATES = 32, 24, 72
-G_SHORT = 1e4  # S; a memory that leaves a transistor its whole voltage to 1e-7
+G_SHORT = 1e4  # S; a memory that leaves a transistor all but 1e-7 of the voltage
 
 
 def measure_surface(
@@ -157,24 +159,49 @@ def _polynomials(cell: Cell, common: dict[str, Any]) -> Iterator[PolynomialSurfa
         yield replace(blank, coefficients=found)
 
 
-def _series(cell: Cell, common: dict[str, Any]) -> Iterator[SeriesSurface]:
-    """One table a number of knots; none for a cell that is not a known memory on a transistor."""
-    if isinstance(cell, OneR | SubcktCell) or not isinstance(cell.rram, OhmicRram | SinhRram):
-        return
-    v_low, v_high = common["v_low"], common["v_high"]
-    short = OhmicRram(r_lrs=1 / G_SHORT, r_hrs=cell.rram.r_hrs)
-    bare = replace(cell, rram=short, drive_line="BL")  # the transistor on the sense line
+def _memory_sides(cell: Cell) -> tuple[bool, ...]:
+    """On which side of its transistor a memory of known law may be: True for the drive line's.
+
+    A subcircuit that takes a conductance may be an ohmic memory on either side; where it is no such
+    thing, the held-out error tells.
+    """
+    if isinstance(cell, OneR):
+        return ()
+    if isinstance(cell, SubcktCell):
+        return () if cell.by_parameters or "gate" not in cell.ports else (True, False)
+    known = isinstance(cell.rram, OhmicRram | SinhRram)
+    return (cell.drive_line == "BL",) if known else ()
+
+
+def _series(cell: Cell, common: dict[str, Any], memory_on_drive: bool) -> Iterator[SeriesSurface]:
+    """One table a number of knots."""
+    bend, g_short, shorted = 0.0, 100 * cell.rram.g_lrs, cell
+    if not isinstance(cell, OneR | SubcktCell):
+        bend = 1 / cell.rram.v0 if isinstance(cell.rram, SinhRram) else 0.0
+        g_short = G_SHORT
+        shorted = replace(cell, rram=OhmicRram(r_lrs=1 / g_short, r_hrs=cell.rram.r_hrs))
     for n in KNOTS:
-        v = np.linspace(v_low, 2 * v_high - v_low, 2 * n - 1)
-        i, _ = measure_surface(bare, v, v[:n], np.full(n, G_SHORT))
-        drop = np.arange(n)
-        table = spline_coefficients(i[drop + np.arange(n)[:, None], np.arange(n)[:, None]])
-        yield SeriesSurface(
-            **common,
-            bend=1 / cell.rram.v0 if isinstance(cell.rram, SinhRram) else 0.0,
-            memory_on_drive=cell.drive_line == "BL",
-            table=table,
+        table = _transistor_table(
+            shorted, common["v_low"], common["v_high"], n, g_short, memory_on_drive
         )
+        yield SeriesSurface(**common, bend=bend, memory_on_drive=memory_on_drive, table=table)
+
+
+def _transistor_table(
+    shorted: Cell, v_low: float, v_high: float, n: int, g_short: float, memory_on_drive: bool
+) -> FloatArray:
+    """Spline coefficients of what is in series with a memory of a large conductance, S."""
+    low = np.linspace(v_low, v_high, n)
+    # Some more beyond the last drop, for what the shorted memory takes of it.
+    high = v_low + (low[1] - v_low) * np.arange(2 * n + n // 4)
+    # The memory on the higher line: the lower end of the transistor is where it is put.
+    if memory_on_drive:
+        i = measure_surface(shorted, high, low, np.full(len(low), g_short))[0]
+    else:
+        i = -measure_surface(shorted, low, high, np.full(len(high), g_short))[0].T
+    drop = high[:, None] - low - i / g_short
+    along = [CubicSpline(drop[k:, k], i[k:, k])(low - v_low) for k in range(n)]
+    return spline_coefficients(np.array(along))
 
 
 @functools.lru_cache(maxsize=32)
@@ -229,16 +256,20 @@ def calibrate_surface(
         "options": NONLINEAR_OPTIONS,
     }
     best: CellSurface | None = None
-    for forms in (_polynomials, _series):
-        for surface in forms(cell, common):
+    forms: list[Iterator[CellSurface]] = [_polynomials(cell, common)]
+    forms += [_series(cell, common, side) for side in _memory_sides(cell)]
+    for form in forms:
+        before = np.inf
+        for surface in form:
             if not _is_monotone(surface):
                 continue
             surface = replace(surface, errors=truth.errors(surface))
+            worst = max(surface.held_out_max / TARGET_MAX, surface.held_out_p99 / TARGET_P99)
             if best is None or surface.held_out_max < best.held_out_max:
                 best = surface
-            worst = max(surface.held_out_max / TARGET_MAX, surface.held_out_p99 / TARGET_P99)
-            if worst <= GOOD_ENOUGH:
+            if worst <= GOOD_ENOUGH or worst > WORTH_IT * before:
                 break
+            before = worst
         if best is not None and best.on_target:
             return best
     if best is None:

@@ -23,11 +23,13 @@ TARGET_MAX, TARGET_P99 = 1e-4, 2e-5  # error of a tile's output currents, of ful
 class TileCheck:
     """One random tile solved twice.
 
-    v_gate: V.  segment: ohm, of rows and columns.  fault_rate: memories stuck, half LRS, half HRS.
+    seed: of `verify_surface`, whose tiles follow from it one after the other.  v_gate: V.
+    segment: ohm, of rows and columns.  fault_rate: memories stuck, half LRS, half HRS.
     inputs: vectors, half of them binary.  full_scale: largest output current in ngspice, A.
     max, p99: difference of the output currents relative to it.  outcome: of the fast solver.
     """
 
+    seed: int
     v_gate: float
     rows: int
     cols: int
@@ -96,6 +98,7 @@ def verify_surface(
         apart = compare(fast, solve(tile, drive, "ngspice"))
         found.append(
             TileCheck(
+                seed=seed,
                 v_gate=surface.v_gate,
                 rows=rows,
                 cols=cols,

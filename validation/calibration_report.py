@@ -86,6 +86,7 @@ def render(found: Calibration, cell: Cell) -> str:
         state_figure=error_figure(
             states, limits=(TARGET_MAX, TARGET_P99), title="cell current, held-out samples"
         ),
+        seeds=", ".join(str(seed) for seed in sorted({tile.seed for tile in found.tiles})),
         tile_figure=error_figure(
             tiles, limits=(TILE_MAX, TILE_P99), title="output currents of random tiles"
         )
