@@ -176,11 +176,13 @@ def _shorted_polynomials(
         if left <= SHORTED_TAIL or degree >= MOST_DEGREE:
             break
         degree += 1
-    plain = np.stack([chebyshev.cheb2poly(c) for c in fitted.reshape(-1, degree + 1)])
+    to_plain = np.zeros((degree + 1, degree + 1))
+    for k in range(degree + 1):
+        to_plain[k, : k + 1] = chebyshev.cheb2poly(np.eye(k + 1)[k])
     powers = term_powers(degree)
     polynomials = np.zeros((*fitted.shape[:2], len(powers)))
     alone = powers[:, 1] == 0
-    polynomials[..., alone] = plain.reshape(fitted.shape)[..., powers[alone, 0]]
+    polynomials[..., alone] = (fitted @ to_plain)[..., powers[alone, 0]]
     return polynomials, degree
 
 

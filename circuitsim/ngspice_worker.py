@@ -54,10 +54,14 @@ def _sweep(library: Any, request: dict[str, Any]) -> dict[str, Any]:
         try:
             library.exec_command(f"dc vindex 0 {len(v) - 1} 1")
         except NgSpiceCommandError:
-            return {"error": library.stderr or library.stdout}
+            # Notes of steps towards a start are no failure; a run that stopped has a line of error.
+            if not all(line.startswith(("Warning", "Note", "Trying")) for line in library._stderr):
+                return {"error": library.stderr or library.stdout}
         log += list(library._stdout)
         plot = library.plot(None, library.last_plot)
         vectors = {name: np.array(vector._data) for name, vector in plot.items()}
+        if any(len(vector) != len(v) for vector in vectors.values()):
+            return {"error": library.stderr or "the sweep stopped before its end"}
         return {"vectors": vectors, "klu": any("Using KLU" in line for line in log)}
     finally:
         for command in ("destroy all", "remcirc"):
