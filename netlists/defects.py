@@ -16,7 +16,7 @@ rising rates are nested. Whatever a defect does to elements stands in `netlists.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -230,6 +230,28 @@ class Defects:
             open_gate=plane("open_gate", open_gate),
             bridges=tuple(bridges),
             r_short=r_short,
+        )
+
+    def joined(self, other: "Defects") -> "Defects":
+        """These defects and another's of the same tile; the other's win where both say something.
+
+        Raises InputError where the tiles differ in size.
+        """
+        if (self.rows, self.cols) != (other.rows, other.cols):
+            raise InputError(
+                f"defects of {self.rows}x{self.cols} and {other.rows}x{other.cols} tiles do not "
+                "join."
+            )
+        taken = {(bridge.kind, bridge.row, bridge.col) for bridge in other.bridges}
+        ours = [b for b in self.bridges if (b.kind, b.row, b.col) not in taken]
+        return replace(
+            self,
+            transistor=np.where(other.transistor, other.transistor, self.transistor),
+            open_row=self.open_row | other.open_row,
+            open_col=self.open_col | other.open_col,
+            open_gate=self.open_gate | other.open_gate,
+            bridges=(*ours, *other.bridges),
+            r_short=other.r_short,
         )
 
     @property

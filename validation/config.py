@@ -1,14 +1,20 @@
 """What users write in TOML, checked by pydantic and turned into the toolkit's own types."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from netlists import (
+    Bridge,
     Bsim4Nmos,
     Cell,
+    DefectRates,
+    Defects,
+    FaultRates,
     InputError,
     Level1Nmos,
     OhmicRram,
@@ -18,7 +24,9 @@ from netlists import (
     SinhRram,
     TileSpec,
     Wires,
+    sample_defects,
 )
+from netlists.defects import R_SHORT
 from nnmap import Fidelity, MappingPlan, Recipe
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -51,6 +59,7 @@ class CellSection(_Section):
     r_hrs: float = 1e6
     v_gate: float = 1.2
     drive_line: Literal["BL", "SL"] = "BL"
+    gate_line: Literal["row", "column"] = "row"
 
     def build(self, kind: CellKind | None = None) -> Cell:
         """The cell, of `kind` where one is given."""
@@ -61,7 +70,13 @@ class CellSection(_Section):
             return OneR(rram=rram)
         made = OneTransistorOneR if kind == "1t1r" else OneTransistorTwoR
         nmos = Level1Nmos() if self.transistor == "level1" else Bsim4Nmos()
-        return made(rram=rram, nmos=nmos, v_gate=self.v_gate, drive_line=self.drive_line)
+        return made(
+            rram=rram,
+            nmos=nmos,
+            v_gate=self.v_gate,
+            drive_line=self.drive_line,
+            gate_line=self.gate_line,
+        )
 
 
 def tile_spec(tile: TileSection, cell: Cell) -> TileSpec:
@@ -84,11 +99,68 @@ class ProgramSection(_Section):
 
 
 class TileFaultsSection(_Section):
-    """[faults] of a single tile."""
+    """[faults] of a single tile; `ocr` is stuck-HRS : stuck-LRS, `stuck_at` anywhere between."""
 
     rate: Rate = 0.0
     ocr: float = 1.0
+    stuck_at: Rate = 0.0
     seed: int = 0
+
+    def rates(self) -> FaultRates:
+        """The rates of memories stuck in each way."""
+        return replace(FaultRates.from_ocr(self.rate, self.ocr), stuck_at=self.stuck_at)
+
+
+Place = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+
+
+class BridgeSection(_Section):
+    """One of [[defects.bridges]]."""
+
+    kind: Literal["row", "column", "gate", "cell"]
+    row: int = Field(ge=0)
+    col: int = Field(ge=0)
+    r: float = Field(default=100.0, ge=0)
+
+
+class DefectsSection(_Section):
+    """[defects] of a single tile: each kind as a rate or as a list of [row, col]; ohm."""
+
+    transistor_open: Rate | tuple[Place, ...] = ()
+    transistor_shorted: Rate | tuple[Place, ...] = ()
+    open_row: Rate | tuple[Place, ...] = ()
+    open_col: Rate | tuple[Place, ...] = ()
+    open_gate: Rate | tuple[Place, ...] = ()
+    bridges: tuple[BridgeSection, ...] = ()
+    bridge_row: Rate = 0.0
+    bridge_col: Rate = 0.0
+    bridge_gate: Rate = 0.0
+    bridge_cell: Rate = 0.0
+    r_bridge: float = Field(default=100.0, ge=0)
+    r_short: float = Field(default=R_SHORT, ge=0)
+    seed: int = 0
+
+    def build(self, spec: TileSpec) -> Defects | None:
+        """Listed and drawn defects of a tile, None without any; InputError where one cannot be."""
+        sites = ("transistor_open", "transistor_shorted", "open_row", "open_col", "open_gate")
+        given = {name: getattr(self, name) for name in sites}
+        drawn_too = ("bridge_row", "bridge_col", "bridge_gate", "bridge_cell")
+        rates = DefectRates(
+            **{name: rate for name, rate in given.items() if isinstance(rate, float)},
+            **{name: getattr(self, name) for name in drawn_too},
+            r_bridge=self.r_bridge,
+            r_short=self.r_short,
+        )
+        listed = Defects.at(
+            spec.rows,
+            spec.cols,
+            **{name: places for name, places in given.items() if isinstance(places, tuple)},
+            bridges=[Bridge(**bridge.model_dump()) for bridge in self.bridges],
+            r_short=self.r_short,
+        )
+        if not rates.any:
+            return listed if any(listed.counts().values()) else None
+        return sample_defects(spec, rates, rng=np.random.default_rng(self.seed)).joined(listed)
 
 
 class DriveSection(_Section):
@@ -106,6 +178,7 @@ class TileFile(_Section):
     cell: CellSection = CellSection()
     program: ProgramSection = ProgramSection()
     faults: TileFaultsSection = TileFaultsSection()
+    defects: DefectsSection = DefectsSection()
     drive: DriveSection = DriveSection()
 
 
