@@ -75,6 +75,10 @@ class Bridge:
             raise InputError(f"Bridge: r={self.r!r} ohm must be finite and at least 0.")
         if min(self.row, self.col) < 0:
             raise InputError(f"Bridge: ({self.row}, {self.col}) is no position in a tile.")
+        # Plain numbers, so that equal bridges read and hash alike wherever they came from.
+        object.__setattr__(self, "row", int(self.row))
+        object.__setattr__(self, "col", int(self.col))
+        object.__setattr__(self, "r", float(self.r))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +166,7 @@ class Defects:
             )
         if not 0 <= self.r_short < float("inf"):
             raise InputError(f"Defects: r_short={self.r_short!r} ohm must be finite, at least 0.")
+        object.__setattr__(self, "r_short", float(self.r_short))
         planes = {"transistor": states.astype(np.int8)} | {
             name: _plane(name, getattr(self, name), shape).astype(np.bool_)
             for name in ("open_row", "open_col", "open_gate")
