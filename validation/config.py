@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+)
 
 from netlists import (
     Bridge,
@@ -111,7 +118,23 @@ class TileFaultsSection(_Section):
         return replace(FaultRates.from_ocr(self.rate, self.ocr), stuck_at=self.stuck_at)
 
 
-Place = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+Places = tuple[tuple[int, int], ...]
+
+
+def _rate_or_places(given: Any) -> float | Places:
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 1:
+        return float(given)
+    if isinstance(given, list | tuple):
+        places = tuple(tuple(place) if isinstance(place, list) else place for place in given)
+        if all(
+            isinstance(place, tuple) and len(place) == 2 and all(type(k) is int for k in place)
+            for place in places
+        ):
+            return places
+    raise ValueError("must be a rate in [0, 1] or a list of positions [row, col]")
+
+
+RateOrPlaces = Annotated[float | Places, PlainValidator(_rate_or_places)]
 
 
 class BridgeSection(_Section):
@@ -126,11 +149,11 @@ class BridgeSection(_Section):
 class DefectsSection(_Section):
     """[defects] of a single tile: each kind as a rate or as a list of [row, col]; ohm."""
 
-    transistor_open: Rate | tuple[Place, ...] = ()
-    transistor_shorted: Rate | tuple[Place, ...] = ()
-    open_row: Rate | tuple[Place, ...] = ()
-    open_col: Rate | tuple[Place, ...] = ()
-    open_gate: Rate | tuple[Place, ...] = ()
+    transistor_open: RateOrPlaces = ()
+    transistor_shorted: RateOrPlaces = ()
+    open_row: RateOrPlaces = ()
+    open_col: RateOrPlaces = ()
+    open_gate: RateOrPlaces = ()
     bridges: tuple[BridgeSection, ...] = ()
     bridge_row: Rate = 0.0
     bridge_col: Rate = 0.0

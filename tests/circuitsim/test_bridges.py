@@ -135,9 +135,7 @@ def test_defects_drawn_on_a_prepared_tile():
     for changed in (
         bridged(tile, bridge("row", 3, 4, 1.0)),
         bridged(tile, open_col=[(3, 3)]),
-        bridged(
-            Tile(spec=tile.spec, g=np.asarray(tile.g)[::-1]), bridge("cell", 2, 2, 0.0)
-        ),
+        bridged(Tile(spec=tile.spec, g=np.asarray(tile.g)[::-1]), bridge("cell", 2, 2, 0.0)),
         bridged(tile),
     ):
         assert_close(prepared.operator_of(changed), effective_conductance(changed), OPERATOR)

@@ -88,7 +88,11 @@ DEFECTS = {
         "open_row": [(2, 5)],
         "open_col": [(3, 3)],
         "open_gate": [(7, 2)],
-        "bridges": [bridge("cell", 2, 5, 10.0), bridge("row", 6, 0, 5.0), bridge("column", 0, 0, 1)],
+        "bridges": [
+            bridge("cell", 2, 5, 10.0),
+            bridge("row", 6, 0, 5.0),
+            bridge("column", 0, 0, 1),
+        ],
     },
 }
 
@@ -170,7 +174,7 @@ class TestDefects:
     def test_a_defect_changes_what_is_read(self):
         """Without the defect the same comparison fails: the contract can."""
         for cell, kind in CASES:
-            tile, drive, spice = case(cell, kind)
+            _, drive, spice = case(cell, kind)
             if kind != "stuck anywhere" and is_linear(CELLS[cell]):
                 well = solve(tile_of(CELLS[cell]), drive)
                 assert compare(well, spice).max_relative > 1e-6, (cell, kind)
