@@ -100,11 +100,28 @@ class NgspiceSession:
         Raises NgspiceError when the library fails, crashes or outlasts `timeout` seconds; the next
         call starts a fresh process.
         """
+        columns = dict(zip(inputs, v.T, strict=True))
+        return self._ask(netlist, f"dc vindex 0 {len(v) - 1} 1", columns, timeout)
+
+    def transient(
+        self, netlist: str, *, step: float, stop: float, timeout: float = 600.0
+    ) -> dict[str, FloatArray]:
+        """Integrate a deck from its initial conditions to `stop`, s, in steps of at most `step`, s.
+
+        Returns {name: [points]}, "time" among them. Raises NgspiceError as `sweep` does.
+        """
+        command = f"tran {step!r} {stop!r} 0 {step!r} uic"
+        vectors: dict[str, FloatArray] = self._ask(netlist, command, {}, timeout)["vectors"]
+        return vectors
+
+    def _ask(
+        self, netlist: str, command: str, inputs: dict[str, FloatArray], timeout: float
+    ) -> dict[str, Any]:
         if self._process is None:
             self._start()
         assert self._connection is not None
         try:
-            self._connection.send({"netlist": netlist, "inputs": inputs, "v": v})
+            self._connection.send({"netlist": netlist, "command": command, "inputs": inputs})
         except BrokenPipeError:
             self.close()
             raise NgspiceError("the ngspice process is gone; call again for a fresh one.") from None

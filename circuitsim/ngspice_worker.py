@@ -41,18 +41,20 @@ def _open_library() -> Any:
     return library
 
 
-def _sweep(library: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """Solve one netlist for every row of `v`; vectors come back as [batch] arrays."""
+def _run(library: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Run one command on one netlist; vectors come back as arrays with a value a point.
+
+    Sources declared `external` take their values at each point from `inputs`, name -> array.
+    """
     from PySpice.Spice.NgSpice.Shared import NgSpiceCommandError
 
-    v = request["v"]
-    type(library).inputs = dict(zip(request["inputs"], v.T, strict=True))
+    type(library).inputs = request["inputs"]
     type(library).point = 0
     try:
         library.load_circuit(request["netlist"])
         log = list(library._stdout)
         try:
-            library.exec_command(f"dc vindex 0 {len(v) - 1} 1")
+            library.exec_command(request["command"])
         except NgSpiceCommandError:
             return {"error": library.stderr or library.stdout}
         log += list(library._stdout)
@@ -79,7 +81,7 @@ def serve(connection: Connection) -> None:
         except EOFError:
             return
         try:
-            reply = _sweep(library, request)
+            reply = _run(library, request)
         except Exception as problem:  # the reply must go out whatever the library did
             reply = {"error": f"{type(problem).__name__}: {problem} {library.stderr}".strip()}
         connection.send(reply)

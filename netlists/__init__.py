@@ -4,7 +4,16 @@ from netlists.build import build_circuit
 from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR, is_linear
 from netlists.check import CheckReport, check, without_islands
 from netlists.circuit import Circuit
-from netlists.devices import OhmicRram, Rram, SinhRram
+from netlists.devices import (
+    Deviation,
+    DeviceSpread,
+    DynamicRram,
+    OhmicRram,
+    Rram,
+    SinhRram,
+    VteamRram,
+    YakopcicRram,
+)
 from netlists.errors import InputError, MissingToolError
 from netlists.faultmap_io import (
     read_faultmap,
@@ -32,7 +41,10 @@ __all__ = [
     "Cell",
     "CheckReport",
     "Circuit",
+    "Deviation",
+    "DeviceSpread",
     "Drive",
+    "DynamicRram",
     "FaultKind",
     "FaultMap",
     "FaultRates",
@@ -55,7 +67,9 @@ __all__ = [
     "Tile",
     "TileSpec",
     "Variation",
+    "VteamRram",
     "Wires",
+    "YakopcicRram",
     "build_circuit",
     "check",
     "inject",

@@ -25,7 +25,7 @@ from netlists.circuit import (
     Subckts,
     VoltageSources,
 )
-from netlists.devices import OhmicRram, SinhRram
+from netlists.devices import OhmicRram
 from netlists.subckt_cell import SubcktCell
 from netlists.tile import Drive, Tile
 
@@ -142,7 +142,7 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
     real = (r > 0) & np.isfinite(r)
 
     memories = None
-    if isinstance(cell.rram, SinhRram):
+    if not isinstance(cell.rram, OhmicRram):
         g = np.ravel(tile.g_device)
         on = g > 0
         memories = Memories(

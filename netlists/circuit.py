@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from netlists.devices import SinhRram
+from netlists.devices import Rram
 from netlists.subckt_cell import SubcktCell
 from netlists.transistors import Nmos
 
@@ -57,7 +57,7 @@ class Memories:
     a: IntArray
     b: IntArray
     g: FloatArray
-    card: SinhRram
+    card: Rram
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
