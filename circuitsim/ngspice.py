@@ -106,11 +106,13 @@ class NgspiceSession:
     def transient(
         self, netlist: str, *, step: float, stop: float, timeout: float = 600.0
     ) -> dict[str, FloatArray]:
-        """Integrate a deck from its initial conditions to `stop`, s, in steps of at most `step`, s.
+        """Integrate a deck from its operating point to `stop`, s, in steps of at most `step`, s.
+
+        Nodes that `.ic` names start there.
 
         Returns {name: [points]}, "time" among them. Raises NgspiceError as `sweep` does.
         """
-        command = f"tran {step!r} {stop!r} 0 {step!r} uic"
+        command = f"tran {step!r} {stop!r} 0 {step!r}"
         vectors: dict[str, FloatArray] = self._ask(netlist, command, {}, timeout)["vectors"]
         return vectors
 

@@ -35,6 +35,7 @@ from netlists.variation import (
     Variation,
     vary,
 )
+from netlists.write_deck import Pulse, write_deck
 
 __all__ = [
     "Bsim4Nmos",
@@ -59,6 +60,7 @@ __all__ = [
     "OneTransistorOneR",
     "OneTransistorTwoR",
     "ProgrammingError",
+    "Pulse",
     "ResistanceError",
     "RetentionDrift",
     "Rram",
@@ -80,6 +82,7 @@ __all__ = [
     "to_spice",
     "vary",
     "without_islands",
+    "write_deck",
     "write_faultmap",
     "write_faultmap_csv",
     "write_spice",

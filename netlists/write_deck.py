@@ -91,5 +91,6 @@ def write_deck(
             size = f"w={float(kind.nmos.w)!r} l={float(kind.nmos.l)!r}"
             lines.append(f"mcell_{k} {upper} gate {lower} 0 access {size}")
         own = " ".join(f"{name}={values[k]!r}" for name, values in factors.items())
-        lines.append(f"xrcell_{k} {ends[0]} {ends[1]} s_{k} {card.name} x0={start!r} {own}")
+        lines.append(f"xrcell_{k} {ends[0]} {ends[1]} s_{k} {card.name} {own}")
+        lines.append(f".ic v(s_{k})={start!r}")
     return "\n".join([*lines, f".options {WRITE_OPTIONS}", ".end"]) + "\n"

@@ -101,6 +101,10 @@ class DynamicRram(Rram):
         """dx/dt, 1/s, far from the ends of x; 0 between the thresholds."""
 
     @abstractmethod
+    def mean_strength(self, v: ArrayLike, deviation: Deviation = NOMINAL) -> FloatArray:
+        """Strength, 1/s, averaged over a ramp from 0 to v, V: what a pulse's edge does."""
+
+    @abstractmethod
     def window(self, x: ArrayLike, *, rising: bool) -> FloatArray:
         """Factor from 1 down to 0 by which the ends slow x that rises (set) or falls (reset)."""
 
@@ -114,11 +118,11 @@ class DynamicRram(Rram):
     def write_card(self) -> DeviceCard:
         """The device with its dynamics: ports a, b and x (the state as a voltage).
 
-        Arguments: x0, where x starts, and the four factors of `Deviation`.
+        Arguments: the four factors of `Deviation`. Where x starts is an initial condition.
         """
 
 
-WRITE_ARGUMENTS = {"x0": 0.0} | {f.name: 1.0 for f in fields(Deviation)}
+WRITE_ARGUMENTS = {f.name: 1.0 for f in fields(Deviation)}
 
 
 def checked_state(owner: str, x: FloatArray, g: ArrayLike) -> FloatArray:

@@ -93,6 +93,19 @@ class VteamRram(OhmicRram, DynamicRram):
         off = self.k_off / self.d * np.asarray(deviation.modulation_reset)
         return np.asarray(on * up - off * down)
 
+    def mean_strength(self, v: ArrayLike, deviation: Deviation = NOMINAL) -> FloatArray:
+        """See `DynamicRram.mean_strength`: of (r - 1)^a from 0 to r it is (r - 1)^(a + 1) / (a + 1)
+        / r.
+        """
+        volts = np.asarray(v, dtype=np.float64)
+        on = np.maximum(volts / (self.v_on * np.asarray(deviation.threshold_set)), 1.0)
+        off = np.maximum(volts / (self.v_off * np.asarray(deviation.threshold_reset)), 1.0)
+        up = (on - 1) ** (self.alpha_on + 1) / (self.alpha_on + 1) / on
+        down = (off - 1) ** (self.alpha_off + 1) / (self.alpha_off + 1) / off
+        k_on = -self.k_on / self.d * np.asarray(deviation.modulation_set)
+        k_off = self.k_off / self.d * np.asarray(deviation.modulation_reset)
+        return np.asarray(k_on * up - k_off * down)
+
     def window(self, x: ArrayLike, *, rising: bool) -> FloatArray:
         """See `DynamicRram.window`."""
         x = np.asarray(x, dtype=np.float64)
@@ -119,7 +132,7 @@ class VteamRram(OhmicRram, DynamicRram):
             },
             elements=(
                 "b1 a b i=v(a,b)/({r_on}+{r_span}*(1-v(x)))",
-                "c1 x 0 {c_state} ic={x0}",
+                "c1 x 0 {c_state}",
                 f"b2 0 x i={{c_state}}*(v(a,b) < {{v_on*threshold_set}} ? {up} : "
                 f"(v(a,b) > {{v_off*threshold_reset}} ? -{down} : 0))",
             ),

@@ -122,6 +122,19 @@ class YakopcicRram(SinhConduction, DynamicRram):
         a_n = self.a_n * np.asarray(deviation.modulation_reset)
         return np.asarray(a_p * up - a_n * down)
 
+    def mean_strength(self, v: ArrayLike, deviation: Deviation = NOMINAL) -> FloatArray:
+        """See `DynamicRram.mean_strength`."""
+        volts = np.asarray(v, dtype=np.float64)
+        v_p = self.v_p * np.asarray(deviation.threshold_set)
+        v_n = self.v_n * np.asarray(deviation.threshold_reset)
+        over_p, over_n = np.maximum(volts - v_p, 0.0), np.maximum(-volts - v_n, 0.0)
+        up = np.exp(v_p) * (np.expm1(over_p) - over_p)
+        down = np.exp(v_n) * (np.expm1(over_n) - over_n)
+        a_p = self.a_p * np.asarray(deviation.modulation_set)
+        a_n = self.a_n * np.asarray(deviation.modulation_reset)
+        length = np.where(volts == 0, 1.0, np.abs(volts))
+        return np.asarray((a_p * up - a_n * down) / length)
+
     def window(self, x: ArrayLike, *, rising: bool) -> FloatArray:
         """See `DynamicRram.window`; equations 5 to 8 of the source."""
         x = np.asarray(x, dtype=np.float64)
@@ -145,7 +158,7 @@ class YakopcicRram(SinhConduction, DynamicRram):
             | {"bend": self.b, "c_state": STATE_CAPACITANCE},
             elements=(
                 "b1 a b i=v(x)*(v(a,b) >= 0 ? {a1} : {a2})*sinh({bend}*v(a,b))",
-                "c1 x 0 {c_state} ic={x0}",
+                "c1 x 0 {c_state}",
                 f"b2 0 x i={{c_state}}*(v(a,b) > {{v_p*threshold_set}} ? {up} : "
                 f"(v(a,b) < {{-v_n*threshold_reset}} ? -{down} : 0))",
             ),

@@ -104,6 +104,15 @@ def test_the_state_stays_between_off_and_on(rram, v, x):
         assert 0 <= rram.window(x, rising=rising) <= 1
 
 
+@given(v=st.floats(-4.9, 4.9))
+@pytest.mark.parametrize("rram", [entry[0] for entry in DYNAMIC], ids=NAMES)
+def test_an_edge_is_the_mean_over_its_ramp(rram, v):
+    deviation = Deviation(threshold_set=1.03, threshold_reset=0.96, modulation_set=1.4)
+    ramp = v * (np.arange(20_000) + 0.5) / 20_000
+    expected = float(rram.strength(ramp, deviation).mean())
+    assert rram.mean_strength(v, deviation) == pytest.approx(expected, rel=1e-4, abs=1e-9)
+
+
 def test_spread_has_the_moments_it_was_asked_for():
     drawn = DeviceSpread(threshold=0.02, modulation=0.2).draw(
         (200, 200), rng=np.random.default_rng(0)
