@@ -36,14 +36,12 @@ class NgspicePulses:
         for k in range(int(np.max(count, initial=0))):
             waiting = np.flatnonzero(count > k)
             for some in np.split(waiting, range(CELLS, len(waiting), CELLS)):
-                chosen = np.zeros(len(found), dtype=bool)
-                chosen[some] = True
-                own = deviation.at(chosen)
-                deck = write_deck(self.cell, pulse, found[chosen], own, rising=rising)
+                own = deviation.at(some)
+                deck = write_deck(self.cell, pulse, found[some], own, rising=rising)
                 vectors = default_session().transient(
                     deck, step=pulse.edge / STEPS, stop=pulse.duration
                 )
-                found[chosen] = [vectors[f"s_{n}"][-1] for n in range(len(some))]
+                found[some] = [vectors[f"s_{n}"][-1] for n in range(len(some))]
         return found
 
 

@@ -19,6 +19,7 @@ from validation.config import CellFile, EvaluationFile, PlanFile, TileFile, read
 from validation.doctor import examine
 from validation.evaluate import Evaluation, evaluate, rewrite_report
 from validation.mapping import map_checkpoint, write_table
+from validation.programming import ProgrammingFile, run_programming, summary_row
 from validation.report import Row, audit_summary
 from validation.single import build_tile
 
@@ -198,6 +199,47 @@ def map_command(
     out.print(str(table), highlight=False, soft_wrap=True)
     if output is not None:
         write_table(table, output)
+
+
+@app.command("program")
+def program_command(file: TomlFile) -> None:
+    """Write an array of devices that differ, with and without verifying."""
+    found = run_programming(read_toml(file, ProgrammingFile), progress=_bar)
+    for name, agreed in found.agreement.items():
+        out.print(
+            f"{name} pulse on {agreed.devices} devices: fast twin within {agreed.worst:.1e} of the "
+            f"state range of ngspice's transient, which moved them by {agreed.moved:.1e}",
+            soft_wrap=True,
+        )
+    table = Table(title="achieved - target conductance, in steps between levels", box=box.SIMPLE)
+    names = ("modulation", "verify", "std", "max", "within half", "given up", "pulses", "most")
+    for name in (*names, *(["accuracy, %"] if found.perfect is not None else [])):
+        table.add_column(name, justify="right")
+    for one in found.outcomes:
+        row = summary_row(one)
+        cells = [
+            f"{row['modulation']:g}",
+            str(row["verify"]),
+            f"{row['error_std']:.3f}",
+            f"{row['error_max']:.2f}",
+            f"{one.within:.2%}",
+            str(row["given_up"]) if one.verify else "-",
+            f"{row['pulses_mean']:.1f}",
+            str(row["pulses_max"]),
+        ]
+        if one.accuracy is not None:
+            half = 100 * (one.accuracy.high - one.accuracy.mean)
+            cells.append(f"{100 * one.accuracy.mean:.2f} ± {half:.2f}")
+        table.add_row(*cells)
+    out.print(table)
+    if found.perfect is not None:
+        chips = found.outcomes[0].accuracy
+        assert chips is not None
+        out.print(
+            f"accuracy at IDEAL, mean and 95 % interval over {chips.n} chips; with every device "
+            f"on its level {found.perfect:.2%}"
+        )
+    out.print(f"tables and figure: {found.folder}", soft_wrap=True)
 
 
 @app.command("report")

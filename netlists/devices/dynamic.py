@@ -29,13 +29,10 @@ class Deviation:
     modulation_set: ArrayLike = 1.0
     modulation_reset: ArrayLike = 1.0
 
-    def at(self, chosen: NDArray[np.bool_]) -> "Deviation":
-        """The deviations of the chosen devices [...] alone, flat."""
-        arrays = {
-            f.name: np.broadcast_to(np.asarray(getattr(self, f.name)), chosen.shape)[chosen]
-            for f in fields(self)
-        }
-        return Deviation(**arrays)
+    def at(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Deviation":
+        """The deviations of the chosen devices alone: a mask [...], or indices where flat [n]."""
+        values = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+        return Deviation(**{k: v[chosen] if v.ndim else v for k, v in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True)

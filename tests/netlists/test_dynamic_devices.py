@@ -63,7 +63,7 @@ def test_a_pulse_moves_card_and_twin_alike(rram, set_pulse, reset_pulse, rising)
     vectors = default_session().transient(deck, step=pulse.edge / 20, stop=pulse.duration)
     found = np.array([vectors[f"s_{k}"][-1] for k in range(len(STARTS))])
     expected = [
-        by_scipy(rram, pulse, x0, DEVIATION.at(np.arange(len(STARTS)) == k), rising=rising)
+        by_scipy(rram, pulse, x0, DEVIATION.at(np.array([k])), rising=rising)
         for k, x0 in enumerate(STARTS)
     ]
     assert_close(found, expected, STATE_DYNAMICS, scale=1.0)
