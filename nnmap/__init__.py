@@ -13,6 +13,7 @@ from nnmap.cnns import (
 from nnmap.convert import MappingPlan, at_fidelity, map_network, mapped_layers
 from nnmap.converters import Adc, Dac
 from nnmap.convolution import MappedConv2d
+from nnmap.cost import Cost, Figures, LayerWork, cost, figures, workload
 from nnmap.data import Dataset
 from nnmap.encode import ENCODINGS, Balanced, Unbalanced
 from nnmap.faults_as_weights import faults_as_weights
@@ -20,6 +21,7 @@ from nnmap.layers import MappedLayer, MappedLinear, ReadNoise
 from nnmap.matrix import Matrix
 from nnmap.models import bnn_mlp, lenet, mlp
 from nnmap.operator import Fidelity
+from nnmap.power import LayerPower, array_power, tile_power
 from nnmap.resnet import ResNetCifar, resnet20
 from nnmap.slicing import SlicedOffset, SlicedPair, Slicing
 from nnmap.table import MappingRow, MappingTable, mapping_table
@@ -29,9 +31,13 @@ __all__ = [
     "ENCODINGS",
     "Adc",
     "Balanced",
+    "Cost",
     "Dac",
     "Dataset",
     "Fidelity",
+    "Figures",
+    "LayerPower",
+    "LayerWork",
     "MappedConv2d",
     "MappedLayer",
     "MappedLinear",
@@ -48,11 +54,14 @@ __all__ = [
     "Unbalanced",
     "accuracy",
     "alexnet",
+    "array_power",
     "at_fidelity",
     "bnn_mlp",
     "bnn_vgg",
     "convnet_quick",
+    "cost",
     "faults_as_weights",
+    "figures",
     "fit",
     "inject_faults",
     "lenet",
@@ -64,8 +73,10 @@ __all__ = [
     "mlp",
     "mobilenet_v2",
     "resnet20",
+    "tile_power",
     "train",
     "vary_devices",
     "vgg13",
     "with_read_noise",
+    "workload",
 ]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich import box
 from rich.console import Console
@@ -15,11 +16,12 @@ from rich.table import Table
 
 from circuitsim import NgspiceError, calibrate_surface, compare, solve
 from netlists import InputError, MissingToolError, build_circuit, check, to_spice
+from nnmap import Fidelity, array_power, at_fidelity, cost, figures, mapping_table, workload
 from validation.config import CellFile, EvaluationFile, PlanFile, TileFile, read_toml
 from validation.doctor import examine
 from validation.evaluate import Evaluation, evaluate, rewrite_report
-from validation.mapping import map_checkpoint, write_table
-from validation.programming import ProgrammingFile, run_programming, summary_row
+from validation.mapping import mapped_checkpoint, write_table
+from validation.programming import ProgrammingFile, run_programming
 from validation.report import Row, audit_summary
 from validation.single import build_tile
 
@@ -195,7 +197,8 @@ def map_command(
     output: Annotated[Path | None, typer.Option("-o", help="write the table as CSV")] = None,
 ) -> None:
     """Map a network onto tiles and print what each layer becomes."""
-    table = map_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    mapped, _ = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    table = mapping_table(mapped)
     out.print(str(table), highlight=False, soft_wrap=True)
     if output is not None:
         write_table(table, output)
@@ -204,42 +207,32 @@ def map_command(
 @app.command("program")
 def program_command(file: TomlFile) -> None:
     """Write an array of devices that differ, with and without verifying."""
-    found = run_programming(read_toml(file, ProgrammingFile), progress=_bar)
-    for name, agreed in found.agreement.items():
-        out.print(
-            f"{name} pulse on {agreed.devices} devices: fast twin within {agreed.worst:.1e} of the "
-            f"state range of ngspice's transient, which moved them by {agreed.moved:.1e}",
-            soft_wrap=True,
-        )
-    table = Table(title="achieved - target conductance, in steps between levels", box=box.SIMPLE)
-    names = ("modulation", "verify", "std", "max", "within half", "given up", "pulses", "most")
-    for name in (*names, *(["accuracy, %"] if found.perfect is not None else [])):
-        table.add_column(name, justify="right")
-    for one in found.outcomes:
-        row = summary_row(one)
-        cells = [
-            f"{row['modulation']:g}",
-            str(row["verify"]),
-            f"{row['error_std']:.3f}",
-            f"{row['error_max']:.2f}",
-            f"{one.within:.2%}",
-            str(row["given_up"]) if one.verify else "-",
-            f"{row['pulses_mean']:.1f}",
-            str(row["pulses_max"]),
-        ]
-        if one.accuracy is not None:
-            half = 100 * (one.accuracy.high - one.accuracy.mean)
-            cells.append(f"{100 * one.accuracy.mean:.2f} ± {half:.2f}")
-        table.add_row(*cells)
-    out.print(table)
-    if found.perfect is not None:
-        chips = found.outcomes[0].accuracy
-        assert chips is not None
-        out.print(
-            f"accuracy at IDEAL, mean and 95 % interval over {chips.n} chips; with every device "
-            f"on its level {found.perfect:.2%}"
-        )
-    out.print(f"tables and figure: {found.folder}", soft_wrap=True)
+    out.print(run_programming(read_toml(file, ProgrammingFile), progress=_bar), soft_wrap=True)
+
+
+@app.command("cost")
+def cost_command(
+    checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
+    plan: TomlFile,
+    source: Annotated[str, typer.Option("--figures", help="isaac or remeco")] = "isaac",
+) -> None:
+    """Area, energy and latency of an inference: published figures, and the tiles as solved."""
+    published = figures(source)
+    mapped, sample = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    work = workload(mapped, sample[:1])
+    out.print(str(cost(work, published)), highlight=False, soft_wrap=True)
+    solved = at_fidelity(mapped, Fidelity.LINEAR)
+    powers = array_power(solved, sample, rng=np.random.default_rng(0))
+    energy = sum(
+        power.mean * one.reads * published.read_time(one)
+        for power, one in zip(powers, work, strict=True)
+    )
+    out.print(
+        f"tiles as solved (linear): {sum(power.mean for power in powers):.3g} W with all layers "
+        f"reading, {1e6 * energy:.4g} uJ an inference at the figures' read times",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command("report")

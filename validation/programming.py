@@ -9,6 +9,9 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
 
 from circuitsim import (
     Programmed,
@@ -134,6 +137,44 @@ class ProgrammingResult:
     perfect: float | None
     folder: Path
 
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What the command prints."""
+        for name, agreed in self.agreement.items():
+            yield (
+                f"{name} pulse on {agreed.devices} devices: fast twin within {agreed.worst:.1e} of "
+                f"the state range of ngspice's transient, which moved them by {agreed.moved:.1e}"
+            )
+        names = ["spread", "verify", "std", "max", "within 1/2", "given up", "pulses", "most"]
+        if self.perfect is not None:
+            names.append("accuracy, %")
+        table = Table(title="achieved - target conductance, in level steps", box=box.SIMPLE)
+        for name in names:
+            table.add_column(name, justify="right", no_wrap=True)
+        for one in self.outcomes:
+            error = one.written.error
+            cells = [
+                f"{one.modulation:g}",
+                "on" if one.verify else "off",
+                f"{error.std():.3f}",
+                f"{np.abs(error).max():.2f}",
+                f"{one.within:.2%}",
+                str(one.written.never) if one.verify else "-",
+                f"{one.written.pulses.mean():.1f}",
+                str(one.written.pulses.max()),
+            ]
+            if one.accuracy is not None:
+                half = 100 * (one.accuracy.high - one.accuracy.mean)
+                cells.append(f"{100 * one.accuracy.mean:.1f} ± {half:.1f}")
+            table.add_row(*cells)
+        yield table
+        chips = self.outcomes[0].accuracy
+        if self.perfect is not None and chips is not None:
+            yield (
+                f"accuracy at IDEAL, mean and 95 % interval over {chips.n} chips; with every "
+                f"device on its level {self.perfect:.2%}"
+            )
+        yield f"tables and figure: {self.folder}"
+
 
 def run_programming(config: ProgrammingFile, *, progress: Progress) -> ProgrammingResult:
     """Write the array in every way and leave summary.csv, devices.csv and error.png behind.
@@ -228,8 +269,8 @@ class _Network:
         return chip_interval(scores)
 
 
-def summary_row(one: Outcome) -> dict[str, str | int | float]:
-    """What summary.csv and the command say of one way of writing; errors in level steps."""
+def _summary_row(one: Outcome) -> dict[str, str | int | float]:
+    """What summary.csv says of one way of writing; errors in level steps."""
     error = one.written.error
     row: dict[str, str | int | float] = {
         "modulation": one.modulation,
@@ -252,7 +293,7 @@ def summary_row(one: Outcome) -> dict[str, str | int | float]:
 def _write(found: ProgrammingResult) -> None:
     try:
         found.folder.mkdir(parents=True, exist_ok=True)
-        rows = [summary_row(one) for one in found.outcomes]
+        rows = [_summary_row(one) for one in found.outcomes]
         with (found.folder / "summary.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()
