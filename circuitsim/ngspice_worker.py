@@ -52,6 +52,11 @@ def _run(library: Any, request: dict[str, Any]) -> dict[str, Any]:
 
     type(library).inputs = request["inputs"]
     type(library).point = 0
+    if request["osdi"]:
+        try:
+            library.exec_command(f"osdi {request['osdi']}")
+        except NgSpiceCommandError:
+            return {"osdi": library.stderr or library.stdout}
     try:
         library.load_circuit(request["netlist"])
         log = list(library._stdout)

@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,11 @@ class Circuit:
     def is_linear(self) -> bool:
         """Whether resistors and sources are all there is."""
         return self.mosfets is None and self.memories is None and self.subckts is None
+
+    @property
+    def osdi(self) -> Path | None:
+        """The compiled Verilog-A library that the simulator must load first."""
+        return None if self.subckts is None else self.subckts.card.osdi
 
     @property
     def batch(self) -> int:

@@ -101,6 +101,13 @@ def _subckts(cells: Subckts, nodes: tuple[str, ...]) -> list[str]:
     ]
 
 
+def _osdi(circuit: Circuit) -> list[str]:
+    """A control block of its own: `pre_` commands run before the netlist is read."""
+    if circuit.osdi is None:
+        return []
+    return [".control", f"pre_osdi {circuit.osdi}", ".endc"]
+
+
 def solver_options(circuit: Circuit, *, klu: bool = True) -> str:
     """The `.options` line for this circuit, or "" where ngspice's defaults do."""
     words = ["klu"] if klu else []
@@ -123,6 +130,7 @@ def to_spice(circuit: Circuit, *, dialect: str = "ngspice", vector: int = 0) -> 
     sensed = [circuit.sources.names[k] for k in circuit.layout.outputs.tolist()]
     lines = [
         f"* {circuit.title}, input {vector + 1} of {circuit.batch}",
+        *_osdi(circuit),
         *_elements(circuit, vector=vector),
         solver_options(circuit),
         ".control",
@@ -139,6 +147,7 @@ def to_spice(circuit: Circuit, *, dialect: str = "ngspice", vector: int = 0) -> 
 def to_spice_deck(circuit: Circuit, *, klu: bool = True) -> str:
     """The netlist for a library session that feeds the row voltages itself.
 
+    The session loads `circuit.osdi` before.
     Row sources are declared `external`; an index source carries the sweep over input vectors.
     """
     lines = [
