@@ -147,7 +147,8 @@ class ProgrammingResult:
         names = ["spread", "verify", "std", "max", "within 1/2", "given up", "pulses", "most"]
         if self.perfect is not None:
             names.append("accuracy, %")
-        table = Table(title="achieved - target conductance, in level steps", box=box.SIMPLE)
+        title = "achieved - target conductance, in level steps"
+        table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
         for name in names:
             table.add_column(name, justify="right", no_wrap=True)
         for one in self.outcomes:

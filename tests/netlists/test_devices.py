@@ -35,6 +35,7 @@ MEMORIES = [
     YakopcicRram.hp_tio2(),
     VteamRram(),
 ]
+TRANSISTORS = [Level1Nmos(), Bsim4Nmos()]
 STATES = np.array([[1.2345678901234567e-4, 3e-5, 1e-6]])
 
 
@@ -97,6 +98,21 @@ def test_level_1_twin_against_its_card(v_gate):
     found = transistor_currents(nmos, **arguments)
     drain = v_drain[:, None] - 1e-3 * found  # after the drop over the memory
     assert_close(nmos.current(drain, v_gate, v_source), found, 1e-6)
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("nmos", TRANSISTORS, ids=lambda nmos: type(nmos).__name__)
+def test_transistor_ends_are_alike_and_more_voltage_is_more_current(nmos):
+    ends = np.linspace(0.0, 0.4, 5)
+    gates = [0.9, 1.2, 1.5]
+    drawn = np.array(
+        [transistor_currents(nmos, v_gate=g, v_drain=ends, v_source=ends) for g in gates]
+    )
+    antisymmetric = np.abs(drawn + drawn.transpose(0, 2, 1)).max()
+    assert antisymmetric <= 1e-5 * drawn.max()  # 1 mohm in the drain alone, and solver tolerance
+    assert (np.diff(drawn, axis=1) > 0).all() and (np.diff(drawn, axis=2) < 0).all()
+    forward = drawn[:, ends[:, None] > ends]
+    assert (np.diff(forward, axis=0) > 0).all() and (forward > 0).all()
 
 
 @pytest.mark.ngspice
