@@ -16,6 +16,9 @@ from circuitsim.ngspice import NgspiceError, NgspiceSession, default_session
 from circuitsim.operating_point import linearise_at, operating_conductance
 from circuitsim.operator import effective_conductance, operator_memory
 from circuitsim.prepared import PreparedTile, prepare
+from circuitsim.programming import Programmed, WriteScheme, Writing, program
+from circuitsim.pulse_ngspice import NgspicePulses, PulseAgreement, pulse_agreement
+from circuitsim.pulse_twin import PulseTwin
 from circuitsim.solution import Outcome, Solution
 from circuitsim.solve import SOLVERS, solve
 from circuitsim.verification import TileCheck, verify_surface
@@ -27,14 +30,20 @@ __all__ = [
     "CellSurface",
     "Certificate",
     "NgspiceError",
+    "NgspicePulses",
     "NgspiceSession",
     "NonlinearTile",
     "Outcome",
     "PreparedTile",
+    "Programmed",
+    "PulseAgreement",
+    "PulseTwin",
     "SecantModel",
     "Solution",
     "StateError",
     "TileCheck",
+    "WriteScheme",
+    "Writing",
     "calibrate",
     "calibrate_cell",
     "calibrate_surface",
@@ -50,6 +59,8 @@ __all__ = [
     "operator_memory",
     "prepare",
     "prepare_nonlinear",
+    "program",
+    "pulse_agreement",
     "solve",
     "verify",
     "verify_surface",

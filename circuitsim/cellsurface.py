@@ -58,6 +58,11 @@ class CellSurface(ABC):
     errors: tuple[StateError, ...] = ()
 
     @property
+    def scale(self) -> float:
+        """Du / d|d| = dt / d(lower voltage), 1/V, of d and t scaled to [-1, 1]."""
+        return 2.0 / (self.v_high - self.v_low)
+
+    @property
     def held_out(self) -> int:
         """How many samples the fit has not seen."""
         return sum(error.samples for error in self.errors)

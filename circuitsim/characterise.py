@@ -20,7 +20,7 @@ from circuitsim.polynomial_surface import PolynomialSurface, fit_polynomials, te
 from circuitsim.series_surface import SeriesSurface, spline_coefficients
 from netlists.build import build_circuit
 from netlists.cells import Cell, OneR
-from netlists.devices import OhmicRram, SinhRram
+from netlists.devices import OhmicRram, SinhConduction
 from netlists.errors import InputError
 from netlists.spice import NONLINEAR_OPTIONS, to_spice
 from netlists.subckt_cell import SubcktCell
@@ -169,22 +169,25 @@ def _memory_sides(cell: Cell) -> tuple[bool, ...]:
         return ()
     if isinstance(cell, SubcktCell):
         return () if cell.by_parameters or "gate" not in cell.ports else (True, False)
-    known = isinstance(cell.rram, OhmicRram | SinhRram)
+    known = isinstance(cell.rram, OhmicRram | SinhConduction)
     return (cell.drive_line == "BL",) if known else ()
 
 
 def _series(cell: Cell, common: dict[str, Any], memory_on_drive: bool) -> Iterator[SeriesSurface]:
     """One table a number of knots."""
-    bend, g_short, shorted = 0.0, 100 * cell.rram.g_lrs, cell
+    bend, backward, g_short, shorted = 0.0, 1.0, 100 * cell.rram.g_lrs, cell
     if not isinstance(cell, OneR | SubcktCell):
-        bend = 1 / cell.rram.v0 if isinstance(cell.rram, SinhRram) else 0.0
+        if isinstance(cell.rram, SinhConduction):
+            bend, backward = 1 / cell.rram.v0, cell.rram.backward
         g_short = G_SHORT
         shorted = replace(cell, rram=OhmicRram(r_lrs=1 / g_short, r_hrs=cell.rram.r_hrs))
     for n in KNOTS:
         table = _transistor_table(
             shorted, common["v_low"], common["v_high"], n, g_short, memory_on_drive
         )
-        yield SeriesSurface(**common, bend=bend, memory_on_drive=memory_on_drive, table=table)
+        yield SeriesSurface(
+            **common, bend=bend, backward=backward, memory_on_drive=memory_on_drive, table=table
+        )
 
 
 def _transistor_table(

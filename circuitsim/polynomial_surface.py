@@ -39,11 +39,6 @@ class PolynomialSurface(CellSurface):
     def __post_init__(self) -> None:
         object.__setattr__(self, "coefficients", np.array(self.coefficients, dtype=np.float64))
 
-    @property
-    def scale(self) -> float:
-        """Du / d|d| = dt / d(lower voltage), 1/V."""
-        return 2.0 / (self.v_high - self.v_low)
-
     @cached_property
     def _monomials(self) -> FloatArray:
         """Coefficients [2, w, terms] of plain powers of u and t, still Chebyshev in w."""

@@ -88,12 +88,13 @@ def balance(table, knots, v_low, low, drop, rides, g, bend, guess):
 
 @compiled
 def series_step(
-    v_row, v_col, g, table, v_low, v_high, knots, below, bend, g0, excess, i_out, change
+    v_row, v_col, g, table, v_low, v_high, knots, below, bend, backward, g0, excess, i_out, change
 ):
     """Cells as memory and transistor in series; arguments as `cell_kernels.surface_step`.
 
     g: states [rows, cols], S.  below: whether the transistor is on the lower line when current
-    flows from row to column.
+    flows from row to column.  backward: what the memory's current is multiplied by when it flows
+    the other way.
     """
     rows, cols, width = v_row.shape
     i_out[:] = 0.0
@@ -108,9 +109,10 @@ def series_step(
                 if d != 0.0 and g[i, j] > 0.0:
                     sign = 1.0 if d > 0 else -1.0
                     rides = 0.0 if (d > 0) == below else 1.0
+                    state = g[i, j] if d > 0 else g[i, j] * backward
                     guess = sign * (excess[i, j, b] + g0[i, j] * d)  # what it was a step ago
                     current, _, _ = balance(
-                        table, knots, v_low, min(x, y), abs(d), rides, g[i, j], bend, guess
+                        table, knots, v_low, min(x, y), abs(d), rides, state, bend, guess
                     )
                     current *= sign
                 new = current - g0[i, j] * d
@@ -121,7 +123,7 @@ def series_step(
 
 @compiled
 def series_points(
-    v_drive, v_sense, g, table, v_low, knots, below, bend, current, by_drive, by_sense
+    v_drive, v_sense, g, table, v_low, knots, below, bend, backward, current, by_drive, by_sense
 ):
     """Current and slopes (dI/dv_drive, -dI/dv_sense) at flat arrays of points, written in place."""
     for k in range(v_drive.size):
@@ -131,8 +133,9 @@ def series_points(
             forward = d >= 0
             rides = 0.0 if forward == below else 1.0
             low = min(v_drive[k], v_sense[k])
+            state = g[k] if forward else g[k] * backward
             found, with_drop, with_low = balance(
-                table, knots, v_low, low, abs(d), rides, g[k], bend, g[k] * abs(d)
+                table, knots, v_low, low, abs(d), rides, state, bend, state * abs(d)
             )
             current[k] = found if forward else -found
             by_drive[k] = with_drop if forward else with_drop - with_low

@@ -42,6 +42,7 @@ class SeriesLaw:
             s.knots,
             s.memory_on_drive,
             s.bend,
+            s.backward,
             g0,
             excess,
             i_out,

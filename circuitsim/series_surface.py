@@ -21,10 +21,12 @@ class SeriesSurface(CellSurface):
     table: [n + 2, n + 2] coefficients of the spline on n even knots, `spline_coefficients`: the
     transistor's current, A, over its lower voltage (v_low to v_high) and its drop (0 to their
     difference).  bend: of the memory, 1/V; 0 for Ohm's law, else I = g sinh(bend d) / bend.
+    backward: what that is multiplied by when the current flows from the sense to the drive line.
     memory_on_drive: whether the memory is next to the drive line.
     """
 
     bend: float
+    backward: float
     memory_on_drive: bool
     table: FloatArray = field(repr=False)
 
@@ -43,7 +45,14 @@ class SeriesSurface(CellSurface):
         flat = [np.array(a, dtype=np.float64).ravel() for a in arrays]
         found = [np.empty(flat[0].size) for _ in range(3)]
         series_points(
-            *flat, self.table, self.v_low, self.knots, self.memory_on_drive, self.bend, *found
+            *flat,
+            self.table,
+            self.v_low,
+            self.knots,
+            self.memory_on_drive,
+            self.bend,
+            self.backward,
+            *found,
         )
         return [values.reshape(arrays[0].shape) for values in found]
 

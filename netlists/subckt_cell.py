@@ -1,11 +1,12 @@
 """Bring your own cell: any SPICE subcircuit between a drive, a sense and a gate line."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -16,6 +17,25 @@ from netlists.spice_files import read_spice, subckt_ports
 
 ROLES = ("drive", "sense", "gate")
 State = float | Mapping[str, float]
+GateLine = Literal["row", "column"]
+
+
+def require_gate_line(owner: str, value: str) -> None:
+    """Raise InputError unless `value` says what a gate line serves."""
+    if value not in ("row", "column"):
+        raise InputError(f"{owner}: gate_line={value!r} must be 'row' or 'column'.")
+
+
+def _osdi_library(path: Path) -> Path:
+    library = Path(path).resolve()
+    if not library.is_file():
+        raise InputError(f"SubcktCell: osdi={str(path)!r} is no file; compile the model first.")
+    if re.search(r"\s", str(library)):
+        raise InputError(
+            f"SubcktCell: osdi={str(library)!r} holds white space, at which ngspice cuts the path; "
+            "move the file."
+        )
+    return library
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +46,9 @@ class SubcktCell:
     section: where the file is a library of sections (`.lib tt` ... `.endl`), the one to use.
     name: the subcircuit.  ports: which of its ports is "drive", "sense" and, where there is one,
     "gate".  v_gate: voltage of the gate line, V.
+    gate_line: what one gate line serves, a row of cells or a column.
+    osdi: a compiled Verilog-A library (OpenVAF writes them) that the file's models need; ngspice
+    loads it before the netlist. Its path may hold no white space, which ngspice would split.
 
     states: what makes "lrs" and "hrs", in one of two ways.
     Two conductances, S: the subcircuit's `parameter` takes the memory's conductance itself, so that
@@ -36,10 +59,10 @@ class SubcktCell:
     (`circuitsim.measure_states`) and kept in `curve`, S, at even steps of that path from HRS to
     LRS; they name the states.
 
-    sha256 of the file and all it includes is part of the cell, its path and what was measured on
-    it are not: a changed file is another cell and is calibrated anew, a moved one is the same.
+    sha256 of the files and all they include is part of the cell, their paths and what was measured
+    on them are not: a changed file is another cell and is calibrated anew, a moved one is the same.
 
-    Raises InputError when file, subcircuit, ports or states do not fit each other.
+    Raises InputError when files, subcircuit, ports or states do not fit each other.
     """
 
     n_rram: ClassVar[int] = 1
@@ -52,6 +75,8 @@ class SubcktCell:
     v_gate: float = 1.2
     v_state: float = 0.1
     curve: tuple[float, ...] = field(default=(), repr=False, compare=False)
+    gate_line: GateLine = field(default="row", repr=False, compare=False)
+    osdi: Path | None = field(default=None, repr=False, compare=False)
     sha256: str = field(init=False)
     nodes: tuple[str, ...] = field(init=False)
 
@@ -77,6 +102,7 @@ class SubcktCell:
                 f"{' '.join(order)}; give each of its ports one role."
             )
         self._check_states()
+        require_gate_line("SubcktCell", self.gate_line)
         if np.any(np.diff(self.curve) <= 0) or len(self.curve) == 1:
             raise InputError(
                 f"SubcktCell: the conductance of {self.name} does not rise all the way from 'hrs' "
@@ -85,6 +111,10 @@ class SubcktCell:
         digest = hashlib.sha256()
         for text in files.values():
             digest.update(hashlib.sha256(text.encode()).digest())
+        if self.osdi is not None:
+            library = _osdi_library(self.osdi)
+            object.__setattr__(self, "osdi", library)
+            digest.update(library.read_bytes())
         states = {name: self.states[name] for name in ("lrs", "hrs")}
         object.__setattr__(self, "path", path)
         object.__setattr__(self, "ports", {r: self.ports[r] for r in ROLES if r in self.ports})

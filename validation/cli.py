@@ -255,6 +255,14 @@ def map_command(
         write_table(table, output)
 
 
+@app.command("program")
+def program_command(file: TomlFile) -> None:
+    """Write an array of devices that differ, with and without verifying."""
+    from validation.programming import ProgrammingFile, run_programming
+
+    out.print(run_programming(read_toml(file, ProgrammingFile), progress=_bar), soft_wrap=True)
+
+
 @app.command("cost")
 def cost_command(
     checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],

@@ -27,6 +27,7 @@ def surface_of(*, bend=0.0, memory_on_drive=True):
         source="",
         options="",
         bend=bend,
+        backward=1.0,
         memory_on_drive=memory_on_drive,
         table=table,
     )
