@@ -33,7 +33,7 @@ from netlists import (
     Wires,
     sample_defects,
 )
-from netlists.defects import R_SHORT
+from netlists.defect_rates import R_SHORT
 from nnmap import Fidelity, MappingPlan, Recipe
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
