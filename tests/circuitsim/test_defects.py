@@ -23,6 +23,7 @@ from netlists import (
     Drive,
     FaultMap,
     InputError,
+    Level1Nmos,
     OneR,
     OneTransistorOneR,
     OneTransistorTwoR,
@@ -229,11 +230,12 @@ def test_one_preparation_serves_many_inputs():
     assert_close(together.i_in.sum(1), together.i_out.sum(1), 1e-9)
 
 
-def subckt(folder):
+def subckt(folder, nmos=None):
+    nmos = nmos or Bsim4Nmos()
     path = folder / "cell.sp"
-    card = " ".join(f"{key}={value}" for key, value in Bsim4Nmos().parameters().items())
+    card = " ".join(f"{key}={value}" for key, value in nmos.parameters().items())
     path.write_text(
-        f".model kit nmos (level=54 {card})\n.subckt cell d s g q=1e-5\nr1 d m {{1/q}}\n"
+        f".model kit nmos (level={nmos.level} {card})\n.subckt cell d s g q=1e-5\nr1 d m {{1/q}}\n"
         "m1 m g s 0 kit w=1e-6 l=0.13e-6\n.ends\n"
     )
     return SubcktCell(
@@ -259,3 +261,14 @@ def test_subcircuits_take_defects_of_lines_and_refuse_those_of_transistors(tmp_p
     assert agreed.max_relative <= DEFECTS_NONLINEAR
     with pytest.raises(InputError, match="subcircuit is out of reach"):
         inject(tile, Defects.at(ROWS, COLS, transistor_open=[(0, 0)]))
+
+
+@pytest.mark.ngspice
+def test_ngspice_may_take_steps_towards_its_first_solution(tmp_path):
+    """Level 1 starts from off, so that a cut row floats until ngspice has stepped gmin down."""
+    tile = inject(
+        tile_of(subckt(tmp_path, Level1Nmos())), Defects.at(ROWS, COLS, open_row=[(2, 3)])
+    )
+    spice = solve(tile, drive_of(), "ngspice")
+    own = inject(tile_of(CELLS["1T1R"]), tile.defects)
+    assert_close(spice.i_out, solve(own, drive_of(), "ngspice").i_out, DEFECTS_NONLINEAR)
