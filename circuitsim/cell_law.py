@@ -11,7 +11,7 @@ from circuitsim.characterise import calibrate_surface
 from circuitsim.defective_cells import with_defective_cells
 from circuitsim.solution import FloatArray
 from netlists.cells import OneR
-from netlists.devices import SinhRram
+from netlists.devices import SinhConduction
 from netlists.errors import InputError
 from netlists.tile import Access, Tile
 
@@ -99,7 +99,7 @@ class SurfaceLaw:
 class SinhLaw:
     """Bare memories that bend, by their own equation: nothing is fitted."""
 
-    rram: SinhRram
+    rram: SinhConduction
     g: FloatArray
 
     def step(
@@ -113,7 +113,18 @@ class SinhLaw:
     ) -> None:
         """See CellLaw."""
         rram = self.rram
-        sinh_step(v_row, v_col, self.g, rram.v0, rram.v_max, g0, excess, i_out, change)
+        sinh_step(
+            v_row,
+            v_col,
+            self.g,
+            rram.v0,
+            rram.backward,
+            rram.v_max,
+            g0,
+            excess,
+            i_out,
+            change,
+        )
 
     def slopes(self, v_row: FloatArray, v_col: FloatArray) -> FloatArray:
         """dI/d(drop)."""
@@ -132,7 +143,7 @@ def cell_law(
     cell = tile.spec.cell
     g = tile.g_device if tile.g_device.ndim == 2 else tile.g_device.sum(axis=2)
     if isinstance(cell, OneR):
-        if not isinstance(cell.rram, SinhRram):
+        if not isinstance(cell.rram, SinhConduction):
             raise InputError(f"{cell!r} obeys Ohm's law; solve it with 'dissection'.")
         span = max(v_high, 0.0) - min(v_low, 0.0)
         if span > cell.rram.v_max * (1 + 1e-12):

@@ -6,7 +6,16 @@ from netlists.check import CheckReport, check, without_islands
 from netlists.circuit import Circuit
 from netlists.defect_rates import DefectRates
 from netlists.defects import Bridge, Defects, TransistorState, sample_defects
-from netlists.devices import OhmicRram, Rram, SinhRram
+from netlists.devices import (
+    Deviation,
+    DeviceSpread,
+    DynamicRram,
+    OhmicRram,
+    Rram,
+    SinhRram,
+    VteamRram,
+    YakopcicRram,
+)
 from netlists.errors import InputError, MissingToolError
 from netlists.faultmap_io import (
     read_defects,
@@ -30,6 +39,7 @@ from netlists.variation import (
     Variation,
     vary,
 )
+from netlists.write_deck import Pulse, write_deck
 
 __all__ = [
     "Access",
@@ -40,7 +50,10 @@ __all__ = [
     "Circuit",
     "DefectRates",
     "Defects",
+    "Deviation",
+    "DeviceSpread",
     "Drive",
+    "DynamicRram",
     "FaultKind",
     "FaultMap",
     "FaultRates",
@@ -55,6 +68,7 @@ __all__ = [
     "OneTransistorOneR",
     "OneTransistorTwoR",
     "ProgrammingError",
+    "Pulse",
     "ResistanceError",
     "RetentionDrift",
     "Rram",
@@ -64,7 +78,9 @@ __all__ = [
     "TileSpec",
     "TransistorState",
     "Variation",
+    "VteamRram",
     "Wires",
+    "YakopcicRram",
     "build_circuit",
     "check",
     "inject",
@@ -77,6 +93,7 @@ __all__ = [
     "to_spice",
     "vary",
     "without_islands",
+    "write_deck",
     "write_defects",
     "write_faultmap",
     "write_faultmap_csv",

@@ -22,6 +22,7 @@ from validation.config import CellFile, EvaluationFile, PlanFile, TileFile, read
 from validation.doctor import examine
 from validation.evaluate import Evaluation, evaluate, rewrite_report
 from validation.mapping import mapped_checkpoint, write_table
+from validation.programming import ProgrammingFile, run_programming
 from validation.report import Row, audit_summary
 from validation.single import build_tile
 
@@ -202,6 +203,12 @@ def map_command(
     out.print(str(table), highlight=False, soft_wrap=True)
     if output is not None:
         write_table(table, output)
+
+
+@app.command("program")
+def program_command(file: TomlFile) -> None:
+    """Write an array of devices that differ, with and without verifying."""
+    out.print(run_programming(read_toml(file, ProgrammingFile), progress=_bar), soft_wrap=True)
 
 
 @app.command("cost")

@@ -28,15 +28,24 @@ from netlists import (
     OneR,
     OneTransistorOneR,
     OneTransistorTwoR,
+    Rram,
     SinhRram,
     TileSpec,
+    VteamRram,
     Wires,
+    YakopcicRram,
     sample_defects,
 )
 from netlists.defect_rates import R_SHORT
 from nnmap import Fidelity, MappingPlan, Recipe
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+MEMORIES: dict[str, type[Rram]] = {
+    "ohmic": OhmicRram,
+    "sinh": SinhRram,
+    "yakopcic": YakopcicRram,
+    "vteam": VteamRram,
+}
 CellKind = Literal["1r", "1t1r", "1t2r"]
 
 
@@ -57,21 +66,24 @@ class TileSection(_Section):
 
 
 class CellSection(_Section):
-    """[cell]: the memory's two states in ohm, how it bends, and how it is accessed."""
+    """[cell]: the memory's model and two states in ohm, and how it is accessed.
+
+    r_lrs, r_hrs: left out, they are the model's own.
+    """
 
     kind: CellKind = "1t1r"
-    memory: Literal["ohmic", "sinh"] = "ohmic"
+    memory: Literal["ohmic", "sinh", "yakopcic", "vteam"] = "ohmic"
     transistor: Literal["level1", "bsim4"] = "level1"
-    r_lrs: float = 10e3
-    r_hrs: float = 1e6
+    r_lrs: float | None = None
+    r_hrs: float | None = None
     v_gate: float = 1.2
     drive_line: Literal["BL", "SL"] = "BL"
     gate_line: Literal["row", "column"] = "row"
 
     def build(self, kind: CellKind | None = None) -> Cell:
         """The cell, of `kind` where one is given."""
-        model = OhmicRram if self.memory == "ohmic" else SinhRram
-        rram = model(r_lrs=self.r_lrs, r_hrs=self.r_hrs)
+        states = {"r_lrs": self.r_lrs, "r_hrs": self.r_hrs}
+        rram = MEMORIES[self.memory](**{k: v for k, v in states.items() if v is not None})
         kind = kind or self.kind
         if kind == "1r":
             return OneR(rram=rram)

@@ -227,8 +227,10 @@ def test_calibrate_writes_a_surface_and_states_its_error(xbarverify, tmp_path):
 
 
 @pytest.mark.ngspice
-def test_solve_compares_newton_with_ngspice(xbarverify, tmp_path):
-    text = "[tile]\nrows = 6\ncols = 5\n[cell]\ntransistor = 'bsim4'\nmemory = 'sinh'\n"
+@pytest.mark.parametrize("memory", ["sinh", "yakopcic", "vteam"])
+def test_solve_compares_newton_with_ngspice(xbarverify, tmp_path, memory):
+    text = "[tile]\nrows = 6\ncols = 5\n[cell]\ntransistor = 'bsim4'\n"
+    text += f"memory = '{memory}'\n"
     file = write(tmp_path / "tile.toml", text)
     code, out, _ = xbarverify("solve", file, "--solver", "newton", "--solver", "ngspice")
     assert code == 0 and "newton against ngspice" in out
