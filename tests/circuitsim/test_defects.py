@@ -32,6 +32,7 @@ from netlists import (
     Tile,
     TileSpec,
     Wires,
+    YakopcicRram,
     inject,
     is_linear,
 )
@@ -41,6 +42,7 @@ from tests.tolerances import (
     DEFECTS_NONLINEAR,
     KCL,
     LINEAR_FIDELITY,
+    NONLINEAR_SAME_LAW,
     assert_close,
 )
 
@@ -207,6 +209,16 @@ def test_a_memory_in_series_with_a_short(rram):
     v = np.linspace(-0.4, 0.4, 9)
     i = shorted_current(rram, 1e-3, 250.0, v)
     assert_close(rram.current(v - 250.0 * i, 1e-3), i, 1e-12)
+
+
+@pytest.mark.ngspice
+def test_shorted_memories_whose_two_directions_differ():
+    tile = tile_of(OneTransistorOneR(rram=YakopcicRram.hp_tio2()))
+    shorted = [(i, j) for i in range(ROWS) for j in range(COLS)]  # no fitted transistor is left
+    tile = inject(tile, Defects.at(ROWS, COLS, transistor_shorted=shorted, r_short=2e3))
+    drive = Drive(v=np.random.default_rng(3).uniform(-0.2, 0.2, (3, ROWS)))
+    found, spice = solve(tile, drive, "newton"), solve(tile, drive, "ngspice")
+    assert compare(found, spice).max_relative <= NONLINEAR_SAME_LAW
 
 
 @pytest.mark.ngspice
