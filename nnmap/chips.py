@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from netlists.defects import DefectRates, sample_defects
+from netlists.defect_rates import DefectRates
+from netlists.defects import sample_defects
 from netlists.faults import FaultRates, sample_faults
 from netlists.variation import Variation, vary
 from nnmap.convert import mapped_layers, replace_layers

@@ -41,7 +41,7 @@ from netlists import (
     YakopcicRram,
     sample_defects,
 )
-from netlists.defects import R_SHORT
+from netlists.defect_rates import R_SHORT
 
 if TYPE_CHECKING:  # torch takes seconds to import, and single tiles do without it
     from nnmap import Fidelity, MappingPlan, Recipe
