@@ -110,7 +110,11 @@ class NgspiceSession:
         and InputError when it cannot load this library.
         """
         columns = dict(zip(inputs, v.T, strict=True))
-        return self._ask(netlist, f"dc vindex 0 {len(v) - 1} 1", columns, osdi, timeout)
+        reply = self._ask(netlist, f"dc vindex 0 {len(v) - 1} 1", columns, osdi, timeout)
+        if any(len(vector) != len(v) for vector in reply["vectors"].values()):
+            self.close()
+            raise NgspiceError(f"ngspice failed: {reply['notes'] or 'the sweep stopped early'}")
+        return reply
 
     def transient(
         self, netlist: str, *, step: float, stop: float, timeout: float = 600.0
@@ -122,7 +126,11 @@ class NgspiceSession:
         Returns {name: [points]}, "time" among them. Raises NgspiceError as `sweep` does.
         """
         command = f"tran {step!r} {stop!r} 0 {step!r}"
-        vectors: dict[str, FloatArray] = self._ask(netlist, command, {}, None, timeout)["vectors"]
+        reply = self._ask(netlist, command, {}, None, timeout)
+        vectors: dict[str, FloatArray] = reply["vectors"]
+        if not vectors["time"][-1] >= stop * (1 - 1e-9):
+            self.close()
+            raise NgspiceError(f"ngspice failed: {reply['notes'] or 'the transient stopped early'}")
         return vectors
 
     def _ask(

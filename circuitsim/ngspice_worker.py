@@ -63,11 +63,14 @@ def _run(library: Any, request: dict[str, Any]) -> dict[str, Any]:
         try:
             library.exec_command(request["command"])
         except NgSpiceCommandError:
-            return {"error": library.stderr or library.stdout}
+            # Notes of steps towards a start are no failure; a run that stopped has a line of error.
+            if not all(line.startswith(("Warning", "Note", "Trying")) for line in library._stderr):
+                return {"error": library.stderr or library.stdout}
         log += list(library._stdout)
         plot = library.plot(None, library.last_plot)
         vectors = {name: np.array(vector._data) for name, vector in plot.items()}
-        return {"vectors": vectors, "klu": any("Using KLU" in line for line in log)}
+        klu = any("Using KLU" in line for line in log)
+        return {"vectors": vectors, "klu": klu, "notes": library.stderr}
     finally:
         for command in ("destroy all", "remcirc"):
             with contextlib.suppress(Exception):

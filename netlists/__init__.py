@@ -4,6 +4,7 @@ from netlists.build import build_circuit
 from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR, is_linear
 from netlists.check import CheckReport, check, without_islands
 from netlists.circuit import Circuit
+from netlists.defects import Bridge, DefectRates, Defects, TransistorState, sample_defects
 from netlists.devices import (
     Deviation,
     DeviceSpread,
@@ -16,15 +17,17 @@ from netlists.devices import (
 )
 from netlists.errors import InputError, MissingToolError
 from netlists.faultmap_io import (
+    read_defects,
     read_faultmap,
     read_faultmap_csv,
+    write_defects,
     write_faultmap,
     write_faultmap_csv,
 )
 from netlists.faults import FaultKind, FaultMap, FaultRates, sample_faults
 from netlists.spice import to_spice, write_spice
 from netlists.subckt_cell import SubcktCell
-from netlists.tile import Drive, Tile, TileSpec, Wires, inject
+from netlists.tile import Access, Drive, Tile, TileSpec, Wires, inject
 from netlists.transistors import Bsim4Nmos, Level1Nmos, Nmos
 from netlists.variation import (
     GaussianSpread,
@@ -38,10 +41,14 @@ from netlists.variation import (
 from netlists.write_deck import Pulse, write_deck
 
 __all__ = [
+    "Access",
+    "Bridge",
     "Bsim4Nmos",
     "Cell",
     "CheckReport",
     "Circuit",
+    "DefectRates",
+    "Defects",
     "Deviation",
     "DeviceSpread",
     "Drive",
@@ -68,6 +75,7 @@ __all__ = [
     "SubcktCell",
     "Tile",
     "TileSpec",
+    "TransistorState",
     "Variation",
     "VteamRram",
     "Wires",
@@ -76,13 +84,16 @@ __all__ = [
     "check",
     "inject",
     "is_linear",
+    "read_defects",
     "read_faultmap",
     "read_faultmap_csv",
+    "sample_defects",
     "sample_faults",
     "to_spice",
     "vary",
     "without_islands",
     "write_deck",
+    "write_defects",
     "write_faultmap",
     "write_faultmap_csv",
     "write_spice",
