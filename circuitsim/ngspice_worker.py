@@ -70,7 +70,7 @@ def _run(library: Any, request: dict[str, Any]) -> dict[str, Any]:
         plot = library.plot(None, library.last_plot)
         vectors = {name: np.array(vector._data) for name, vector in plot.items()}
         klu = any("Using KLU" in line for line in log)
-        return {"vectors": vectors, "klu": klu, "notes": library.stderr}
+        return {"vectors": vectors, "klu": klu, "said": library.stderr}
     finally:
         for command in ("destroy all", "remcirc"):
             with contextlib.suppress(Exception):

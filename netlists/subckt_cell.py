@@ -83,8 +83,8 @@ class SubcktCell:
     states: Mapping[str, float] = field(hash=False)
     parameter: str = "g"
     v_gate: float = 1.2
-    osdi: Path | None = None
     gate_line: GateLine = field(default="row", repr=False, compare=False)
+    osdi: Path | None = None
     sha256: str = field(init=False)
     nodes: tuple[str, ...] = field(init=False)
 
