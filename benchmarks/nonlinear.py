@@ -36,7 +36,9 @@ from netlists import (
     SinhRram,
     Tile,
     TileSpec,
+    VteamRram,
     Wires,
+    YakopcicRram,
     inject,
     sample_faults,
 )
@@ -48,6 +50,8 @@ CELLS: dict[str, Cell] = {
     "1T1R BSIM4 1 kohm": OneTransistorOneR(nmos=Bsim4Nmos(), rram=OhmicRram(r_lrs=1e3)),
     "1T1R BSIM4 sinh": OneTransistorOneR(nmos=Bsim4Nmos(), rram=SinhRram()),
     "1T2R BSIM4": OneTransistorTwoR(nmos=Bsim4Nmos()),
+    "1R Yakopcic": OneR(rram=YakopcicRram.hp_tio2()),
+    "1T1R BSIM4 VTEAM": OneTransistorOneR(nmos=Bsim4Nmos(), rram=VteamRram()),
 }
 SIZES, SEGMENTS, RATES = (8, 16, 32, 64), (0.1, 1.0, 10.0), (0.0, 0.1, 0.3)
 TABLE_INPUTS, FAST_INPUTS, OPERATING_INPUTS = 4, 256, 16
