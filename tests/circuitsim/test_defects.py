@@ -61,6 +61,7 @@ CELLS = {
     "1T1R BSIM4": OneTransistorOneR(nmos=Bsim4Nmos(), gate_line="column"),
     "1T1R sinh": OneTransistorOneR(rram=SinhRram()),
     "1T2R": OneTransistorTwoR(),
+    "1T1R yakopcic": OneTransistorOneR(rram=YakopcicRram.hp_tio2()),
 }
 DEFECTS = {
     "stuck anywhere": {},
