@@ -91,7 +91,7 @@ def measure_layer() -> None:
             inputs = x.to(dtype)
             v = mapped.voltages(inputs)
             with torch.no_grad():
-                plain = _best(lambda v=v, m=mapped: torch.bmm(v, m.operators))
+                plain = _best(lambda v=v, m=mapped: torch.bmm(v, m.reader.operators))
                 whole = _best(lambda x=inputs, m=mapped: m(x))
             kind = "converters off" if bits is None else "8-bit converters"
             print(

@@ -9,17 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netlists.cells import is_linear
 from netlists.errors import InputError
 from nnmap.batchnorm import fold_batch_norms
 from nnmap.converters import Adc, Dac
 from nnmap.convolution import MappedConv2d, Window
 from nnmap.encode import normalise
+from nnmap.extraction import Extraction
 from nnmap.layers import MappedLayer, MappedLinear
 from nnmap.matrix import Matrix
 from nnmap.operator import Fidelity
 from nnmap.placement import place, program
 from nnmap.plan import MappingPlan
-from nnmap.ranges import full_scale, largest_inputs, peak_currents
+from nnmap.ranges import full_scale, largest_inputs, peak_currents, typical_voltages
+from nnmap.readers import MAX_SOLVES, make_reader
 
 __all__ = ["MappingPlan", "at_fidelity", "map_network", "mapped_layers"]
 
@@ -120,9 +123,9 @@ def map_network(
 
     The model itself is not changed. Layers that the plan leaves out stay as they are.
 
-    sample: inputs [batch, ...] from which converter ranges are set (no labels needed); where None,
-        uniform inputs in [0, 1] drawn from `rng` stand in for a network that starts with a linear
-        layer.
+    sample: inputs [batch, ...] from which converter ranges are set and, where cells bend, the
+        voltages at which LINEAR is fitted (no labels needed); where None, uniform inputs in [0, 1]
+        drawn from `rng` stand in for a network that starts with a linear layer.
 
     Raises InputError when the plan leaves no layer to map, when a chosen layer has a matrix but
     no mapping, when a pattern matches nothing, and when weights are not finite.
@@ -161,6 +164,10 @@ def map_network(
         )
 
     mapped = replace_layers(source, MAPPABLE, to_tiles).eval()
+    if plan.fit_inputs and not is_linear(plan.spec.cell):
+        typical = typical_voltages(mapped, sample, plan.fit_inputs)
+        for name, layer in mapped_layers(mapped):
+            layer.typical = typical.get(name)
     if plan.adc_bits is None:
         return mapped
     peaks = {} if plan.adc_range == "full" else peak_currents(mapped, sample)
@@ -176,15 +183,33 @@ def map_network(
     return mapped
 
 
-def at_fidelity(mapped: nn.Module, fidelity: Fidelity, *, layers: str = "*") -> nn.Module:
+def at_fidelity(
+    mapped: nn.Module,
+    fidelity: Fidelity,
+    *,
+    layers: str = "*",
+    extraction: Extraction | None = None,
+    max_solves: int = MAX_SOLVES,
+) -> nn.Module:
     """The same chip at another fidelity; nothing is mapped or drawn again.
 
-    layers: pattern of the names of the layers that change.
+    layers: pattern of the names of the layers that change; those already at it stay as they are.
+    extraction: memory, store and progress of LINEAR operators.
+    max_solves: tile solutions that one call of a layer may ask of ngspice at SPICE.
+
+    Raises InputError when a tile exceeds the memory budget.
     """
 
     def switch(name: str, layer: MappedLayer) -> nn.Module:
         if layer.fidelity is fidelity or not fnmatchcase(name, layers):
             return layer
-        return layer.with_matrix(layer.matrix, fidelity)
+        reader = make_reader(
+            layer.matrix,
+            fidelity,
+            inputs=layer.typical,
+            extraction=extraction,
+            max_solves=max_solves,
+        )
+        return layer.with_matrix(layer.matrix, fidelity, reader=reader)
 
     return replace_layers(mapped, MappedLayer, switch)

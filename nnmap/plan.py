@@ -32,6 +32,8 @@ class MappingPlan:
     adc_headroom: sampled converter range over the largest fault-free column current seen; faults
         raise currents, and what exceeds the range saturates and is counted.
     offset_faults: whether the offset column's memories can be stuck like any other.
+    fit_inputs: how many of the sample's input vectors each tile of cells that bend is solved at, to
+        fit LINEAR to NONLINEAR; 0 takes every cell at its secant at the read voltage.
     layers: patterns (as in a shell) of the names of the layers to map, or of modules that contain
         them.
     digital: patterns of those to leave out all the same.
@@ -52,6 +54,7 @@ class MappingPlan:
     adc_range: AdcRange = "shared"
     adc_headroom: float = 1.25
     offset_faults: bool = True
+    fit_inputs: int = 8
     layers: tuple[str, ...] = ("*",)
     digital: tuple[str, ...] = ()
     digital_1x1: bool = False
@@ -81,6 +84,8 @@ class MappingPlan:
                 f"a tile of {cols} column{'s' * (cols != 1)} holds no weight in "
                 f"{self.encoding!r} encoding; use at least {needed} columns."
             )
+        if self.fit_inputs < 0:
+            raise InputError(f"fit_inputs={self.fit_inputs} must be at least 0.")
         if not 0 < self.adc_headroom < float("inf"):
             raise InputError(f"adc_headroom={self.adc_headroom!r} must be positive and finite.")
 
