@@ -1,5 +1,6 @@
 """Networks on tiles: encoding, placement, converters, faults, fidelities."""
 
+from nnmap.agreement import FidelityError, fidelity_error, network_errors
 from nnmap.checkpoint import load_checkpoint
 from nnmap.chips import inject_faults, vary_devices, with_read_noise
 from nnmap.cnns import (
@@ -15,11 +16,13 @@ from nnmap.converters import Adc, Dac
 from nnmap.convolution import MappedConv2d
 from nnmap.data import Dataset
 from nnmap.encode import ENCODINGS, Balanced, Unbalanced
+from nnmap.extraction import Extraction
 from nnmap.faults_as_weights import faults_as_weights
 from nnmap.layers import MappedLayer, MappedLinear, ReadNoise
 from nnmap.matrix import Matrix
 from nnmap.models import bnn_mlp, lenet, mlp
 from nnmap.operator import Fidelity
+from nnmap.operator_store import OperatorStore
 from nnmap.resnet import ResNetCifar, resnet20
 from nnmap.slicing import SlicedOffset, SlicedPair, Slicing
 from nnmap.table import MappingRow, MappingTable, mapping_table
@@ -31,7 +34,9 @@ __all__ = [
     "Balanced",
     "Dac",
     "Dataset",
+    "Extraction",
     "Fidelity",
+    "FidelityError",
     "MappedConv2d",
     "MappedLayer",
     "MappedLinear",
@@ -39,6 +44,7 @@ __all__ = [
     "MappingRow",
     "MappingTable",
     "Matrix",
+    "OperatorStore",
     "ReadNoise",
     "Recipe",
     "ResNetCifar",
@@ -53,6 +59,7 @@ __all__ = [
     "bnn_vgg",
     "convnet_quick",
     "faults_as_weights",
+    "fidelity_error",
     "fit",
     "inject_faults",
     "lenet",
@@ -63,6 +70,7 @@ __all__ = [
     "mapping_table",
     "mlp",
     "mobilenet_v2",
+    "network_errors",
     "resnet20",
     "train",
     "vary_devices",

@@ -12,13 +12,18 @@ from nnmap.layers import MappedLayer
 SAMPLE_BATCH = 64  # inputs run at a time
 
 
-def _watch(
-    model: nn.Module, layers: Mapping[str, nn.Module], see: Callable[[str, nn.Module, Tensor], None]
+def watch(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    see: Callable[[str, nn.Module, Tensor], object],
 ) -> Callable[[Tensor], None]:
     """A function that runs inputs through the model and shows `see` what reaches each layer."""
 
     def watcher(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda layer, args: see(name, layer, args[0])
+        def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+            see(name, layer, args[0])
+
+        return hook
 
     def run(sample: Tensor) -> None:
         hooks = [layer.register_forward_pre_hook(watcher(name)) for name, layer in layers.items()]
@@ -42,7 +47,7 @@ def largest_inputs(
     def see(name: str, _: nn.Module, x: Tensor) -> None:
         largest[name] = max(largest[name], float(x.abs().max()))
 
-    _watch(model, layers, see)(sample)
+    watch(model, layers, see)(sample)
     return largest
 
 
@@ -56,7 +61,7 @@ def peak_currents(model: nn.Module, sample: Tensor) -> dict[str, Tensor]:
         seen = layer.peak_currents(x)
         peaks[name] = torch.maximum(peaks[name], seen) if name in peaks else seen
 
-    _watch(model, layers, see)(sample)
+    watch(model, layers, see)(sample)
     return peaks
 
 
@@ -75,7 +80,7 @@ def typical_voltages(model: nn.Module, sample: Tensor, count: int) -> dict[str, 
         found[name] = np.stack([_spread(v.numpy(), count) for v in layer.all_voltages(x)])
 
     few = sample[torch.linspace(0, len(sample) - 1, min(count, len(sample))).long()]
-    _watch(model, layers, see)(few)
+    watch(model, layers, see)(few)
     return found
 
 
