@@ -1,6 +1,5 @@
 """Networks on tiles: encoding, placement, converters, faults, fidelities."""
 
-from nnmap.agreement import FidelityError, fidelity_error, network_errors
 from nnmap.checkpoint import load_checkpoint
 from nnmap.chips import inject_faults, vary_devices, with_read_noise
 from nnmap.cnns import (
@@ -18,6 +17,7 @@ from nnmap.data import Dataset
 from nnmap.encode import ENCODINGS, Balanced, Unbalanced
 from nnmap.extraction import Extraction
 from nnmap.faults_as_weights import faults_as_weights
+from nnmap.fidelity_error import FidelityError, fidelity_error, network_errors
 from nnmap.layers import MappedLayer, MappedLinear, ReadNoise
 from nnmap.matrix import Matrix
 from nnmap.models import bnn_mlp, lenet, mlp

@@ -10,6 +10,7 @@ from torch import nn
 from netlists.faults import FaultRates, sample_faults
 from netlists.variation import Variation, vary
 from nnmap.convert import mapped_layers, replace_layers
+from nnmap.fitting import fit_linear
 from nnmap.layers import MappedLayer, ReadNoise
 
 
@@ -36,7 +37,7 @@ def inject_faults(
             maps.append(faults)
         return layer.with_matrix(layer.matrix.with_faults(maps), layer.fidelity)
 
-    return replace_layers(mapped, MappedLayer, damage)
+    return fit_linear(replace_layers(mapped, MappedLayer, damage))
 
 
 def vary_devices(
@@ -53,7 +54,7 @@ def vary_devices(
         g = np.stack([vary(tile, kinds, rng=next(streams)) for tile in layer.matrix.g])
         return layer.with_matrix(replace(layer.matrix, g=g), layer.fidelity)
 
-    return replace_layers(mapped, MappedLayer, spread)
+    return fit_linear(replace_layers(mapped, MappedLayer, spread))
 
 
 def with_read_noise(mapped: nn.Module, sigma: float, *, seed: int) -> nn.Module:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from netlists.errors import InputError
-from netlists.tile import FloatArray
 from nnmap.converters import Adc, Dac
 from nnmap.layers import CHUNK, MappedLayer
 from nnmap.matrix import Matrix
@@ -90,11 +89,11 @@ class MappedConv2d(MappedLayer):
         dac: Dac,
         adc: Adc,
         bias: Tensor | None,
-        typical: FloatArray | None = None,
+        sample: Tensor | None = None,
         reader: Reader | None = None,
     ) -> None:
         super().__init__(
-            matrix, fidelity, dac=dac, adc=adc, bias=bias, typical=typical, reader=reader
+            matrix, fidelity, dac=dac, adc=adc, bias=bias, sample=sample, reader=reader
         )
         self.window = window
 

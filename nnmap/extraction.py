@@ -1,6 +1,6 @@
 """A chip's operators, in batches within a memory budget, kept on disk where asked."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -9,13 +9,14 @@ import numpy as np
 from circuitsim import effective_conductance, operator_memory
 from netlists.errors import InputError
 from netlists.tile import FloatArray, Tile
-from nnmap.linear_fit import fitted_operators
+from nnmap.linear_fit import InputCurve, column_gains
 from nnmap.matrix import Matrix
-from nnmap.operator_store import OperatorStore, digest, tile_digest
+from nnmap.operator_store import OperatorStore, digest
 
 GIB = 2**30
 TILE_ARRAYS = 6  # arrays of a tile's shape that extraction holds beside its operator
 MOST = 1024  # tiles a batch; larger ones are no faster, and an interrupt would lose more
+FITTED = 32  # tiles fitted between two visits to the store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Extraction:
     memory: GiB for a batch of tiles under way; the operators themselves, which the layers keep,
         come on top: 8 bytes a cell.
     store: where operators are kept and looked up, or None.
-    on_done: hears how many more tiles are there.
+    on_done: hears how many more tiles are extracted, or, where cells bend, fitted.
 
     Raises InputError for a budget that is not positive.
     """
@@ -51,44 +52,68 @@ class Extraction:
             )
         return min(MOST, 1 + int(free / more))
 
+    def kept(
+        self,
+        tiles: Sequence[Tile],
+        what: object,
+        apart: Sequence[object],
+        shape: tuple[int, ...],
+        make: Callable[[list[int]], FloatArray],
+    ) -> FloatArray:
+        """`make` of all places in `tiles`, [n, *shape], through the store where there is one.
 
-def linear_operators(
-    matrix: Matrix, inputs: FloatArray | None, extraction: Extraction
-) -> Iterator[tuple[range, FloatArray]]:
-    """Operators of a layer at LINEAR, batch by batch: (tiles, S [len(tiles), cols, rows]).
+        what: names the values.  apart: what decides the value of each tile beyond the tile.
+        """
+        if self.store is None:
+            return make(list(range(len(tiles))))
+        origin = digest(what, metadata.version("xbarverify"), tiles[0].spec)
+        ids = [digest(origin, t.g, t.faults, a) for t, a in zip(tiles, apart, strict=True)]
+        return self.store.complete(ids, shape, make)
 
-    inputs: typical row voltages of each read, V [reads, samples, rows], to which operators of
-        cells that bend are fitted; None for nominal secants.
-    """
-    spec, placement = matrix.spec, matrix.placement
-    shape = spec.cols, spec.rows
-    step = extraction.batch(spec.rows, spec.cols)
-    store = extraction.store
-    ours = b"" if store is None else digest(metadata.version("xbarverify"), "linear", spec)
 
-    def typical(tile: int) -> FloatArray | None:
-        return None if inputs is None else inputs[tile // placement.col_tiles]
+def _batches(count: int, step: int) -> Iterator[range]:
+    for first in range(0, count, step):
+        yield range(first, min(first + step, count))
 
-    def extract(numbers: list[int], tiles: list[Tile]) -> FloatArray:
-        if inputs is None:
-            return effective_conductance(tiles)
-        return fitted_operators(tiles, [inputs[k // placement.col_tiles] for k in numbers])
 
-    for first in range(0, placement.tiles, step):
-        numbers = range(first, min(first + step, placement.tiles))
+def nominal_operators(matrix: Matrix, extraction: Extraction) -> Iterator[tuple[range, FloatArray]]:
+    """Operators of a layer at nominal secants, by batches: (tiles, S [len(tiles), cols, rows])."""
+    spec = matrix.spec
+    for numbers in _batches(matrix.placement.tiles, extraction.batch(spec.rows, spec.cols)):
         tiles = [matrix.tile(k) for k in numbers]
-        if store is None:
-            found = extract(list(numbers), tiles)
-        else:
-            ids = [tile_digest(ours, t, typical(k)) for k, t in zip(numbers, tiles, strict=True)]
-            known = [store.get(identity, shape) for identity in ids]
-            missing = [k for k, operator in enumerate(known) if operator is None]
-            if missing:
-                fresh = extract([first + k for k in missing], [tiles[k] for k in missing])
-                store.put({ids[k]: fresh[n] for n, k in enumerate(missing)})
-                # What a store rounds, it rounds for the first user too.
-                for n, k in enumerate(missing):
-                    known[k] = fresh[n].astype(store.dtype)
-            found = np.stack([np.asarray(operator, np.float64) for operator in known])
-        yield numbers, found
+
+        def make(places: list[int], tiles: list[Tile] = tiles) -> FloatArray:
+            return effective_conductance([tiles[k] for k in places])
+
+        shape = spec.cols, spec.rows
+        yield numbers, extraction.kept(tiles, "operator", [None] * len(tiles), shape, make)
+        extraction.on_done(len(numbers))
+
+
+def fitted_gains(
+    matrix: Matrix,
+    operator: Callable[[int], FloatArray],
+    curve: InputCurve,
+    v: FloatArray,
+    extraction: Extraction,
+) -> Iterator[tuple[range, FloatArray]]:
+    """Column gains of a layer, by batches: (tiles, [len(tiles), cols]); see `column_gains`.
+
+    operator: number of a tile -> its operator at nominal secants, S [cols, rows].
+    v: row voltages, V [reads, samples, rows].
+    """
+    for numbers in _batches(matrix.placement.tiles, FITTED):
+        tiles = [matrix.tile(k) for k in numbers]
+        inputs = [v[k // matrix.placement.col_tiles] for k in numbers]
+
+        def make(
+            places: list[int],
+            numbers: range = numbers,
+            tiles: list[Tile] = tiles,
+            inputs: list[FloatArray] = inputs,
+        ) -> FloatArray:
+            gains = [column_gains(tiles[k], operator(numbers[k]), curve, inputs[k]) for k in places]
+            return np.stack(gains)
+
+        yield numbers, extraction.kept(tiles, "gains", inputs, (matrix.spec.cols,), make)
         extraction.on_done(len(numbers))

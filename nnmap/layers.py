@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from netlists.errors import InputError
-from netlists.tile import FloatArray
 from nnmap.converters import Adc, Dac
 from nnmap.matrix import Matrix
 from nnmap.operator import Fidelity, cell_function
@@ -56,8 +56,8 @@ class MappedLayer(nn.Module, ABC):
     linear; the bias is digital. Arithmetic is in float64, or float32 after `.float()`; currents
     come from `reader`.
 
-    typical: a few row voltages of each read as the sample showed them, V [reads, samples, rows], to
-        which LINEAR fits cells that bend; None for nominal secants.
+    sample: a few inputs of the whole network, one tensor for all its layers, at which LINEAR is
+        fitted where cells bend; None for nominal secants.
     """
 
     bias: Tensor | None
@@ -72,7 +72,7 @@ class MappedLayer(nn.Module, ABC):
         dac: Dac,
         adc: Adc,
         bias: Tensor | None,
-        typical: FloatArray | None = None,
+        sample: Tensor | None = None,
         reader: Reader | None = None,
     ) -> None:
         super().__init__()
@@ -80,10 +80,10 @@ class MappedLayer(nn.Module, ABC):
         self.fidelity = fidelity
         self.dac = dac
         self.adc = adc
-        self.typical = typical
+        self.sample = sample
         self.clips = ClipCount()
         self.noise = None
-        self.reader = reader or make_reader(matrix, fidelity, inputs=typical)
+        self.reader = reader or make_reader(matrix, fidelity, fitted=sample is not None)
         self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float64))
         columns = torch.tensor(matrix.columns())
         self.register_buffer("_columns", columns, persistent=False)
@@ -99,6 +99,21 @@ class MappedLayer(nn.Module, ABC):
     def noise(self, noise: ReadNoise | None) -> None:
         self._noise = noise
         self._stream = torch.Generator().manual_seed(noise.seed if noise else 0)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the layer computes."""
+        return self._number.device
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Reads in this context have no noise, and nothing is counted."""
+        clips, noise = self.clips, self._noise
+        self.clips, self._noise = ClipCount(), None
+        try:
+            yield
+        finally:
+            self.clips, self._noise = clips, noise
 
     @abstractmethod
     def _vectors(self, x: Tensor) -> Tensor:
@@ -224,16 +239,19 @@ class MappedLayer(nn.Module, ABC):
 
     def _settings(self) -> dict[str, object]:
         """What `__init__` takes beyond the matrix and its reader."""
-        return {"dac": self.dac, "adc": self.adc, "bias": self.bias, "typical": self.typical}
+        return {"dac": self.dac, "adc": self.adc, "bias": self.bias, "sample": self.sample}
 
     def with_matrix(
         self, matrix: Matrix, fidelity: Fidelity, *, reader: Reader | None = None
     ) -> Self:
-        """The same layer on another chip or at another fidelity; the reader is made where None."""
+        """The same layer on another chip or at another fidelity; the reader is made where None.
+
+        At LINEAR its cells that bend are still to be fitted: see `fit_linear`.
+        """
         settings = self._settings()
         layer = type(self)(matrix, fidelity, reader=reader, **settings)  # type: ignore[arg-type]
         layer.noise = self.noise
-        return layer.to(self._number.device, self._number.dtype)
+        return layer.to(self.device, self._number.dtype)
 
     def extra_repr(self) -> str:
         """What the layer is made of."""

@@ -7,8 +7,9 @@ The first is taken out before the matrix: row voltages pass through the curve of
 
 which keeps 0 and v_read, so that binary inputs are what they were. The second is taken out behind
 it: every column's currents are scaled by the least-squares ratio between the NONLINEAR solution and
-the operator at nominal secants, over a few inputs like those that the tile will meet. A read stays
-one matrix product. `python -m benchmarks.linear` measures it against the alternatives.
+the operator at nominal secants, over a few row voltages that the chip itself meets: the share of
+the voltage that is lost grows with the load, so that inputs of another strength would not do. A
+read stays one matrix product. `python -m benchmarks.linear` measures it against the alternatives.
 """
 
 import functools
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from circuitsim import effective_conductance, prepare_nonlinear
+from circuitsim import prepare_nonlinear
 from netlists.cells import Cell, OneR
 from netlists.tile import Drive, FloatArray, Tile, TileSpec, Wires
 
@@ -40,10 +41,10 @@ class InputCurve(nn.Module):
 
     table: Tensor
 
-    def __init__(self, table: FloatArray, v_read: float) -> None:
+    def __init__(self, cell: Cell, v_read: float) -> None:
         super().__init__()
         self.v_read = v_read
-        self.register_buffer("table", torch.from_numpy(table))
+        self.register_buffer("table", torch.from_numpy(curve_table(cell, v_read).copy()))
 
     def forward(self, v: Tensor) -> Tensor:
         """V -> V, same shape."""
@@ -66,14 +67,12 @@ def solve_nonlinear_tile(tile: Tile, v: FloatArray) -> FloatArray:
     return prepared.currents(Drive(v=v))
 
 
-def column_gains(tile: Tile, operator: FloatArray, v: FloatArray) -> FloatArray:
+def column_gains(tile: Tile, operator: FloatArray, curve: InputCurve, v: FloatArray) -> FloatArray:
     """What each column of the operator is scaled by, [cols], to fit NONLINEAR at inputs v.
 
     operator: S [cols, rows], of the tile at nominal secants.  v: row voltages, V [batch, rows].
     A column that carries no current keeps its operator.
     """
-    v_read = tile.spec.v_read
-    curve = InputCurve(curve_table(tile.spec.cell, v_read), v_read)
     linear = curve(torch.from_numpy(v)).numpy() @ operator.T
     truth = solve_nonlinear_tile(tile, v)
     square = (linear * linear).sum(axis=0)
@@ -83,12 +82,9 @@ def column_gains(tile: Tile, operator: FloatArray, v: FloatArray) -> FloatArray:
     return gains
 
 
-def fitted_operators(tiles: list[Tile], inputs: list[FloatArray]) -> FloatArray:
-    """Operators that take `InputCurve` voltages, S [tiles, cols, rows].
-
-    inputs: a few typical row voltages of each tile, V [batch, rows].
-    """
-    operators = effective_conductance(tiles)
-    for tile, operator, v in zip(tiles, operators, inputs, strict=True):
-        operator *= column_gains(tile, operator, v)[:, None]
-    return operators
+def spread(v: FloatArray, count: int) -> FloatArray:
+    """Of row voltages v [vectors, rows], `count` evenly spread over the sums of those not blank."""
+    sums = v.sum(axis=1)
+    order = np.argsort(-sums, kind="stable")[: max(1, np.count_nonzero(sums))]
+    middles = (np.arange(count) + 0.5) / count * len(order)
+    return np.ascontiguousarray(v[order[middles.astype(int)]])

@@ -3,14 +3,15 @@
 import dataclasses
 import hashlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netlists.errors import InputError
-from netlists.tile import FloatArray, Tile
+from netlists.tile import FloatArray
 
 VERSION = 1
 APPLICATION_ID = 0x78626F70  # "xbop"
@@ -41,11 +42,6 @@ def _feed(found: "hashlib._Hash", value: Any) -> None:
             _feed(found, item)
     else:
         found.update(f"{value!r};".encode())
-
-
-def tile_digest(spec_digest: bytes, tile: Tile, *more: Any) -> bytes:
-    """Digest of a tile whose spec's digest is known, and of what else decides its operator."""
-    return digest(spec_digest, tile.g, tile.faults, *more)
 
 
 class OperatorStore:
@@ -93,24 +89,36 @@ class OperatorStore:
     def _id(self, identity: bytes) -> bytes:
         return identity + self.dtype.char.encode()
 
-    def get(self, identity: bytes, shape: tuple[int, int]) -> FloatArray | None:
-        """The operator kept under this digest, S [cols, rows], or None."""
-        row = self._db.execute(
-            "SELECT value FROM operator WHERE id = ?", (self._id(identity),)
-        ).fetchone()
-        if row is None:
-            return None
-        return np.frombuffer(row[0], self.dtype).reshape(shape).astype(np.float64)
+    def complete(
+        self,
+        identities: Sequence[bytes],
+        shape: tuple[int, ...],
+        make: Callable[[list[int]], FloatArray],
+    ) -> FloatArray:
+        """The values of these digests, [n, *shape]; what is missing is made and kept at once.
 
-    def put(self, operators: Mapping[bytes, FloatArray]) -> None:
-        """Keep operators by digest, all or, when interrupted, none of them.
-
-        Raises InputError where the disk is full or the file cannot be written.
+        make: places in `identities` -> their values. An interrupt before its end keeps none of
+        them. Raises InputError where the disk is full or the file cannot be written.
         """
-        rows = [
-            (self._id(identity), operator.astype(self.dtype).tobytes())
-            for identity, operator in operators.items()
-        ]
+        values = np.empty((len(identities), *shape))
+        missing = []
+        for k, identity in enumerate(identities):
+            kept = self._db.execute(
+                "SELECT value FROM operator WHERE id = ?", (self._id(identity),)
+            ).fetchone()
+            if kept is None:
+                missing.append(k)
+            else:
+                values[k] = np.frombuffer(kept[0], self.dtype).reshape(shape)
+        if missing:
+            # What a store rounds, it rounds for the first user too.
+            fresh = make(missing).astype(self.dtype)
+            values[missing] = fresh
+            self._put([identities[k] for k in missing], fresh)
+        return values
+
+    def _put(self, identities: list[bytes], values: NDArray[np.floating]) -> None:
+        rows = [(self._id(i), value.tobytes()) for i, value in zip(identities, values, strict=True)]
         try:
             with self._db:
                 self._db.executemany("INSERT OR IGNORE INTO operator VALUES (?, ?)", rows)
@@ -120,7 +128,7 @@ class OperatorStore:
             ) from None
 
     def __len__(self) -> int:
-        """How many operators of this precision it holds."""
+        """How many values of this precision it holds."""
         (count,) = self._db.execute(
             "SELECT count(*) FROM operator WHERE substr(id, 33) = ?", (self.dtype.char.encode(),)
         ).fetchone()

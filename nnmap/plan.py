@@ -32,8 +32,8 @@ class MappingPlan:
     adc_headroom: sampled converter range over the largest fault-free column current seen; faults
         raise currents, and what exceeds the range saturates and is counted.
     offset_faults: whether the offset column's memories can be stuck like any other.
-    fit_inputs: how many of the sample's input vectors each tile of cells that bend is solved at, to
-        fit LINEAR to NONLINEAR; 0 takes every cell at its secant at the read voltage.
+    fit_inputs: how many inputs of the sample, and of row voltages of each tile, serve to fit LINEAR
+        to NONLINEAR where cells bend; 0 takes every cell at its secant at the read voltage.
     layers: patterns (as in a shell) of the names of the layers to map, or of modules that contain
         them.
     digital: patterns of those to leave out all the same.

@@ -1,12 +1,11 @@
-"""What sample inputs tell of a network: converter ranges and typical row voltages."""
+"""Converter ranges from sample inputs."""
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netlists.tile import FloatArray, TileSpec
+from netlists.tile import TileSpec
 from nnmap.layers import MappedLayer
 
 SAMPLE_BATCH = 64  # inputs run at a time
@@ -63,32 +62,6 @@ def peak_currents(model: nn.Module, sample: Tensor) -> dict[str, Tensor]:
 
     watch(model, layers, see)(sample)
     return peaks
-
-
-def typical_voltages(model: nn.Module, sample: Tensor, count: int) -> dict[str, FloatArray]:
-    """Row voltages of each read of each mapped layer, V [reads, count, rows], by name.
-
-    What `count` inputs of the sample, evenly spread, put on the rows, of both signs and of every
-    bit; of these vectors those that are evenly spread over their sums, from the largest downwards
-    to blank ones left out.
-    """
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, MappedLayer)}
-    found: dict[str, FloatArray] = {}
-
-    def see(name: str, layer: nn.Module, x: Tensor) -> None:
-        assert isinstance(layer, MappedLayer)
-        found[name] = np.stack([_spread(v.numpy(), count) for v in layer.all_voltages(x)])
-
-    few = sample[torch.linspace(0, len(sample) - 1, min(count, len(sample))).long()]
-    watch(model, layers, see)(few)
-    return found
-
-
-def _spread(v: FloatArray, count: int) -> FloatArray:
-    """Of vectors v [vectors, rows], `count` evenly spread over the sums of those not blank."""
-    sums = v.sum(axis=1)
-    order = np.argsort(-sums, kind="stable")[: max(1, np.count_nonzero(sums))]
-    return np.ascontiguousarray(v[order[np.linspace(0, len(order) - 1, count).astype(int)]])
 
 
 def full_scale(spec: TileSpec) -> float:

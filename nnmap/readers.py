@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -12,8 +13,8 @@ from circuitsim import solve
 from netlists.cells import is_linear
 from netlists.errors import InputError
 from netlists.tile import Drive, FloatArray, Tile
-from nnmap.extraction import Extraction, linear_operators
-from nnmap.linear_fit import InputCurve, curve_table, solve_nonlinear_tile
+from nnmap.extraction import Extraction, fitted_gains, nominal_operators
+from nnmap.linear_fit import InputCurve, solve_nonlinear_tile
 from nnmap.matrix import Matrix
 from nnmap.operator import Fidelity
 
@@ -51,6 +52,7 @@ class MatrixReader(Reader):
 
     operators: S [reads, rows, col_tiles * cols]; one product serves all column tiles of a row tile.
     curve: what row voltages pass through first, or None.
+    to_fit: whether columns wait to be scaled by `fit_reader`, which a curve calls for.
     """
 
     operators: Tensor
@@ -59,6 +61,7 @@ class MatrixReader(Reader):
         super().__init__()
         self.register_buffer("operators", torch.from_numpy(operators))
         self.curve = curve
+        self.to_fit = curve is not None
 
     def applied(self, v: Tensor) -> Tensor:
         """See `Reader.applied`."""
@@ -116,7 +119,7 @@ class SolvedReader(Reader):
 
     @cached_property
     def _nominal(self) -> MatrixReader:
-        return linear_reader(self.matrix, None, Extraction())
+        return linear_reader(self.matrix, Extraction())
 
     def deviation(self, read: int, v: Tensor, columns: Columns) -> Tensor:
         """See `Reader.deviation`; g is the effective conductance at nominal secants."""
@@ -139,19 +142,40 @@ def ideal_reader(matrix: Matrix) -> MatrixReader:
 
 
 def linear_reader(
-    matrix: Matrix, inputs: FloatArray | None, extraction: Extraction
+    matrix: Matrix, extraction: Extraction, curve: InputCurve | None = None
 ) -> MatrixReader:
-    """LINEAR: extracted operators, fitted at the inputs [reads, samples, rows] where cells bend."""
-    spec, columns = matrix.spec, matrix.placement.col_tiles
-    if is_linear(spec.cell):
-        inputs = None
+    """LINEAR: operators at nominal secants, to be fitted where there is a curve."""
+    columns = matrix.placement.col_tiles
     operators, by_tile = _arranged(matrix)
-    for tiles, found in linear_operators(matrix, inputs, extraction):
+    if curve is not None:  # the fit that follows is the work to report
+        extraction = replace(extraction, on_done=lambda tiles: None)
+    for tiles, found in nominal_operators(matrix, extraction):
         for k, operator in zip(tiles, found, strict=True):
             by_tile[divmod(k, columns)] = operator
-    if inputs is None:
-        return MatrixReader(operators)
-    return MatrixReader(operators, InputCurve(curve_table(spec.cell, spec.v_read), spec.v_read))
+    return MatrixReader(operators, curve)
+
+
+def fit_reader(reader: MatrixReader, matrix: Matrix, v: FloatArray, extraction: Extraction) -> None:
+    """Scale the columns of an unfitted LINEAR reader, in place, to come close to NONLINEAR.
+
+    v: row voltages of each read, V [reads, samples, rows].
+    Raises InputError where an input finds no balance.
+    """
+    assert reader.curve is not None
+    cols, columns = matrix.spec.cols, matrix.placement.col_tiles
+
+    def block(tile: int) -> Tensor:
+        read, column = divmod(tile, columns)
+        return reader.operators[read, :, column * cols : (column + 1) * cols]
+
+    def operator(tile: int) -> FloatArray:
+        return np.asarray(block(tile).T.cpu().double().numpy())
+
+    curve = InputCurve(matrix.spec.cell, matrix.spec.v_read)
+    for tiles, gains in fitted_gains(matrix, operator, curve, v, extraction):
+        for k, gain in zip(tiles, gains, strict=True):
+            block(k).mul_(torch.from_numpy(gain).to(reader.operators))
+    reader.to_fit = False
 
 
 def _spice_currents(tile: Tile, v: FloatArray) -> FloatArray:
@@ -162,19 +186,26 @@ def make_reader(
     matrix: Matrix,
     fidelity: Fidelity,
     *,
-    inputs: FloatArray | None = None,
+    fitted: bool = False,
     extraction: Extraction | None = None,
     max_solves: int = MAX_SOLVES,
 ) -> Reader:
     """The reader of a layer's tiles at a fidelity.
 
-    inputs: typical row voltages of each read, V [reads, samples, rows]; see `linear_reader`.
+    fitted: whether LINEAR will be fitted where cells bend; else it takes nominal secants.
     """
-    linear = is_linear(matrix.spec.cell)
-    if fidelity is Fidelity.IDEAL:
-        return ideal_reader(matrix)
-    if fidelity is Fidelity.LINEAR or (fidelity is Fidelity.NONLINEAR and linear):
-        return linear_reader(matrix, inputs, extraction or Extraction())
-    if fidelity is Fidelity.NONLINEAR:
-        return SolvedReader(matrix, solve_nonlinear_tile)
-    return SolvedReader(matrix, _spice_currents, max_solves=max_solves)
+    spec, extraction = matrix.spec, extraction or Extraction()
+    linear = is_linear(spec.cell)
+    match fidelity:
+        case Fidelity.IDEAL:
+            return ideal_reader(matrix)
+        case Fidelity.LINEAR:
+            bends = fitted and not linear
+            curve = InputCurve(spec.cell, spec.v_read) if bends else None
+            return linear_reader(matrix, extraction, curve)
+        case Fidelity.NONLINEAR:
+            if linear:
+                return linear_reader(matrix, extraction)
+            return SolvedReader(matrix, solve_nonlinear_tile)
+        case Fidelity.SPICE:
+            return SolvedReader(matrix, _spice_currents, max_solves=max_solves)

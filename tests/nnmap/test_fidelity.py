@@ -27,8 +27,7 @@ from nnmap import (
     network_errors,
     with_read_noise,
 )
-from nnmap.linear_fit import InputCurve, curve_table
-from nnmap.readers import make_reader
+from nnmap.linear_fit import InputCurve, spread
 from tests.tolerances import EXACT, NONLINEAR_MAX, NONLINEAR_SAME_LAW, assert_close
 
 SINH = OneR(rram=SinhRram())
@@ -113,7 +112,6 @@ def test_nonlinear_and_spice_layers_give_one_answer_for_inputs_of_both_signs(opt
 @pytest.mark.parametrize("fidelity", [Fidelity.LINEAR, Fidelity.NONLINEAR])
 def test_ohmic_cells_have_one_operator_whatever_is_asked(fidelity):
     chip = chip_of(OneR())
-    assert chip.typical is None
     nominal = at_fidelity(chip_of(OneR(), fit_inputs=0), Fidelity.LINEAR)
     found = at_fidelity(chip, fidelity)
     assert torch.equal(found.reader.operators, nominal.reader.operators)
@@ -175,7 +173,7 @@ def test_without_a_converter_inputs_beyond_the_read_voltage_are_solved_too():
 
 
 def test_the_curve_keeps_binary_inputs_and_goes_on_straight():
-    curve = InputCurve(curve_table(SINH, 0.2), 0.2)
+    curve = InputCurve(SINH, 0.2)
     v = torch.tensor([0.0, 0.05, 0.2, 0.4, 0.6], dtype=torch.float64)
     found = curve(v)
     law = 0.2 * np.sinh(v[:3].numpy() / 0.25) / np.sinh(0.2 / 0.25)
@@ -191,48 +189,70 @@ def test_a_fitted_operator_is_nearer_than_nominal_secants_on_fresh_inputs(cell, 
     layer, x = nn.Linear(40, 14).double(), torch.rand(64, 40).double()
     options = {"rows": 32, "cols": 28, "wires": Wires(r_row_segment=segment, r_col_segment=segment)}
     nominal, fitted = (
-        fidelity_error(chip_of(cell, layer=layer, x=x, fit_inputs=n, **options), torch.rand(16, 40))
+        fidelity_error(
+            at_fidelity(chip_of(cell, layer=layer, x=x, fit_inputs=n, **options), Fidelity.LINEAR),
+            torch.rand(16, 40),
+        )
         for n in (0, 8)
     )
     assert fitted.max_relative < 0.4 * nominal.max_relative
     assert fitted.p99_steps() == fitted.p99_relative * 255 <= fitted.max_steps()
 
 
-def test_the_error_of_a_network_is_measured_layer_by_layer():
+def small_network(**options):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(27, 4)).double()
-    x = torch.rand(6, 1, 5, 5).double()
-    mapped = map_network(model, plan(SINH, adc_bits=8), rng=np.random.default_rng(0), sample=x)
-    found = network_errors(mapped, x, vectors=5)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(27, 4))
+    x = torch.rand(6, 1, 5, 5)
+    return map_network(model, plan(SINH, **options), rng=np.random.default_rng(0), sample=x), x
+
+
+def test_the_error_of_a_network_is_measured_layer_by_layer():
+    mapped, x = small_network(adc_bits=8)
+    linear = at_fidelity(mapped, Fidelity.LINEAR)
+    found = network_errors(linear, x, vectors=5)
     assert list(found) == ["0", "3"]
-    for name, layer in mapped_layers(mapped):
+    for name, layer in mapped_layers(linear):
         assert found[name].full_scale == layer.adc.full_scale
-        assert 0 < found[name].mean_relative < found[name].max_relative < 0.05
-    same = network_errors(mapped, x, fidelity=Fidelity.NONLINEAR, vectors=5)
+        assert 0 < found[name].mean_relative < found[name].max_relative < 0.01
+    same = network_errors(at_fidelity(mapped, Fidelity.NONLINEAR), x, vectors=5)
     assert all(error.max_relative == 0.0 for error in same.values())
+
+
+def test_linear_is_fitted_to_the_very_chip_and_leaves_no_trace():
+    mapped, x = small_network(dac_bits=8, adc_bits=8)
+    noisy = with_read_noise(mapped, 0.02, seed=1)
+    linear = at_fidelity(noisy, Fidelity.LINEAR)
+    for (_, layer), (_, before) in zip(mapped_layers(linear), mapped_layers(noisy), strict=True):
+        assert not layer.reader.to_fit and layer.clips.adc_of == 0
+        assert layer.noise == before.noise and layer.sample is not None
+    rates = FaultRates.from_ocr(0.3, 1.0)
+    one = inject_faults(linear, rates, rng=np.random.default_rng(3))
+    other = at_fidelity(inject_faults(noisy, rates, rng=np.random.default_rng(3)), Fidelity.LINEAR)
+    assert torch.equal(one(x), other(x))
+    assert not torch.equal(one[0].reader.operators, linear[0].reader.operators)
+    assert at_fidelity(mapped.double(), Fidelity.LINEAR)(x.double()).dtype == torch.float64
 
 
 @pytest.mark.ngspice
 def test_nonlinear_agrees_with_spice_on_transistors():
     _, x = convolution()
-    chip = chip_of(ACCESSED, adc_bits=8)
-    found = fidelity_error(
-        chip, x, fidelity=Fidelity.NONLINEAR, reference=Fidelity.SPICE, vectors=6
-    )
+    chip = at_fidelity(chip_of(ACCESSED, adc_bits=8), Fidelity.NONLINEAR)
+    found = fidelity_error(chip, x, reference=Fidelity.SPICE, vectors=6)
     assert found.max_relative < NONLINEAR_MAX
 
 
-def test_typical_voltages_come_from_both_signs_and_every_bit():
+def test_voltages_of_all_reads_are_those_of_both_signs_and_every_bit():
     torch.manual_seed(0)
     layer, x = nn.Linear(20, 3).double(), torch.randn(16, 20).double()
     chip = map_network(
-        layer,
-        plan(SINH, dac_bits=4, inputs="serial"),
-        rng=np.random.default_rng(0),
-        sample=x,
+        layer, plan(SINH, dac_bits=4, inputs="serial"), rng=np.random.default_rng(0), sample=x
     )
-    assert chip.typical.shape == (2, 8, 12)
-    assert set(np.unique(chip.typical)) == {0.0, 0.2}
-    assert (chip.typical.sum(axis=2) > 0).all()
-    blank = make_reader(chip.matrix, Fidelity.LINEAR, inputs=np.zeros_like(chip.typical))
-    assert torch.isfinite(blank.operators).all()
+    v = chip.all_voltages(x)
+    assert v.shape == (2, 16 * 2 * 4, 12) and set(v.unique().tolist()) == {0.0, 0.2}
+    few = spread(v[0].numpy(), 8)
+    assert few.shape == (8, 12) and (few.sum(axis=1) > 0).all()
+    assert (spread(np.zeros((5, 12)), 8) == 0).all()
+    blank = map_network(
+        layer, plan(SINH), rng=np.random.default_rng(0), sample=torch.zeros(3, 20).double()
+    )
+    assert torch.isfinite(at_fidelity(blank, Fidelity.LINEAR)(x)).all()

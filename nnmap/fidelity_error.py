@@ -1,4 +1,4 @@
-"""How far a layer's currents at one fidelity are from those at a better one."""
+"""How far a layer's currents are from those at a better fidelity."""
 
 from dataclasses import dataclass
 
@@ -42,11 +42,10 @@ def fidelity_error(
     layer: MappedLayer,
     x: Tensor,
     *,
-    fidelity: Fidelity = Fidelity.LINEAR,
     reference: Fidelity = Fidelity.NONLINEAR,
     vectors: int = VECTORS,
 ) -> FidelityError:
-    """Error of a layer's column currents at a fidelity, on up to `vectors` of what x puts on rows.
+    """Error of a layer's column currents, on up to `vectors` of what x puts on its rows.
 
     x: layer inputs.  The vectors are evenly spread over positions, signs and bits; blank ones, at
     which every fidelity reads 0, are left out where there are others.
@@ -57,21 +56,8 @@ def fidelity_error(
     v = v[:, lit[torch.linspace(0, len(lit) - 1, min(vectors, len(lit))).long()]]
     columns = torch.tensor(layer.matrix.columns())
 
-    def currents(at: Fidelity) -> Tensor:
-        reader: Reader = layer.reader
-        if at is not layer.fidelity:
-            reader = make_reader(layer.matrix, at, inputs=layer.typical).to(v)
-        reader.require_affordable(v.shape[1])
-        entering = reader.applied(v)
-        rows = layer.matrix.placement.input_slices()
-        return torch.stack(
-            [
-                reader.currents(k, entering[k, :, : r.stop - r.start].T, columns)
-                for k, r in enumerate(rows)
-            ]
-        )
-
-    found, truth = currents(fidelity), currents(reference)
+    truth_reader = make_reader(layer.matrix, reference).to(v)
+    found, truth = (_currents(layer, r, v, columns) for r in (layer.reader, truth_reader))
     error = (found - truth).abs().double().numpy()
     full_scale = layer.adc.full_scale if layer.adc.bits else float(truth.abs().max())
     scale = full_scale or 1.0  # without any current, to the last ampere
@@ -84,11 +70,19 @@ def fidelity_error(
     )
 
 
+def _currents(layer: MappedLayer, reader: Reader, v: Tensor, columns: Tensor) -> Tensor:
+    """Currents that a reader of the layer's tiles gives, A [reads, columns, vectors]."""
+    reader.require_affordable(v.shape[1])
+    entering = reader.applied(v)
+    rows = layer.matrix.placement.input_slices()
+    parts = [entering[k, :, : r.stop - r.start].T for k, r in enumerate(rows)]
+    return torch.stack([reader.currents(k, part, columns) for k, part in enumerate(parts)])
+
+
 def network_errors(
     mapped: nn.Module,
     inputs: Tensor,
     *,
-    fidelity: Fidelity = Fidelity.LINEAR,
     reference: Fidelity = Fidelity.NONLINEAR,
     vectors: int = VECTORS,
 ) -> dict[str, FidelityError]:
@@ -100,8 +94,6 @@ def network_errors(
     seen: dict[str, Tensor] = {}
     watch(mapped, layers, lambda name, _, x: seen.setdefault(name, x))(inputs)
     return {
-        name: fidelity_error(
-            layers[name], x, fidelity=fidelity, reference=reference, vectors=vectors
-        )
+        name: fidelity_error(layers[name], x, reference=reference, vectors=vectors)
         for name, x in seen.items()
     }
