@@ -161,7 +161,8 @@ def _show(found: Evaluation) -> None:
     if summary:
         steps = summary["max_adc_steps"]
         out.print(
-            f"audit: {summary['reads']} reads against {summary['solver']}: LINEAR within "
+            f"audit: {summary['reads']} reads against {summary['solver']}: "
+            f"{summary['fidelity']} within "
             f"{100 * summary['max_relative']:.3f} % of full scale"
             + (f" ({steps:.2f} ADC steps)" if steps is not None else "")
             + f", IDEAL within {100 * summary['ideal_max_relative']:.1f} %"
