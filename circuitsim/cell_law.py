@@ -72,8 +72,13 @@ class SurfaceLaw:
     def slopes(self, v_row: FloatArray, v_col: FloatArray) -> FloatArray:
         """The mean of the slopes with either voltage."""
         low, high = self.surface.v_low, self.surface.v_high
-        pair = self.surface.slopes(np.clip(v_row, low, high), np.clip(v_col, low, high), self.g)
-        return np.maximum((pair[0] + pair[1]) / 2, 0.0)
+        states, place = self.g, None
+        if v_row.size == v_col.size == 1:  # cells of one state then have one slope
+            states, place = np.unique(self.g, return_inverse=True)
+            v_row, v_col = v_row.ravel(), v_col.ravel()
+        pair = self.surface.slopes(np.clip(v_row, low, high), np.clip(v_col, low, high), states)
+        mean = np.maximum((pair[0] + pair[1]) / 2, 0.0)
+        return mean if place is None else mean[place].reshape(self.g.shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -114,6 +114,9 @@ def _evenly(sample: Tensor, count: int) -> Tensor | None:
 
 def _programmed(layer: nn.Linear | nn.Conv2d, plan: MappingPlan) -> Matrix:
     """The layer's weights on fault-free tiles."""
+    # What a parametrisation makes of a NaN may be finite: a sign.
+    if not all(bool(p.isfinite().all()) for p in layer.parameters()):
+        raise InputError("the layer holds NaN or infinite weights; it cannot be programmed.")
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
     outputs = layer.weight.shape[0] // groups
     w, scale = normalise(layer.weight.reshape(groups, outputs, -1))

@@ -8,6 +8,7 @@ from torch import nn
 
 from netlists.errors import InputError
 from netlists.tile import TileSpec
+from nnmap.converters import MAX_BITS
 from nnmap.encode import Encoding
 from nnmap.encode import encoding as encoding_named
 from nnmap.slicing import Slicing, sliced
@@ -65,6 +66,12 @@ class MappingPlan:
             if getattr(self, name) not in choices:
                 raise InputError(
                     f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}."
+                )
+        for name in ("dac_bits", "adc_bits"):
+            bits = getattr(self, name)
+            if bits is not None and not 1 <= bits <= MAX_BITS:
+                raise InputError(
+                    f"{name}={bits} must lie in 1..{MAX_BITS}, or be left out for no converter."
                 )
         if self.inputs == "serial" and self.dac_bits is None:
             raise InputError("serial inputs need a number of bits; set dac_bits.")

@@ -161,6 +161,13 @@ def test_linear_fidelity_is_the_solved_circuit():
             assert_close(i[row_tile, :, col_tile].numpy(), solved, 1e-11)
 
 
+def spoilt():
+    model = network()
+    with torch.no_grad():
+        model[3].weight[2, 1] = float("nan")
+    return model
+
+
 @pytest.mark.parametrize(
     "make, words",
     [
@@ -168,6 +175,10 @@ def test_linear_fidelity_is_the_solved_circuit():
         (lambda: map_network(nn.Conv2d(1, 1, 3), plan(), rng=rng()), "give sample"),
         (lambda: plan(cols=1, encoding="offset"), "at least 2 columns"),
         (lambda: plan(adc_headroom=0.0), "adc_headroom=0.0"),
+        (lambda: plan(adc_bits=25), r"adc_bits=25 must lie in 1\.\.24"),
+        (lambda: plan(dac_bits=0), r"dac_bits=0 must lie in 1\.\.24"),
+        (lambda: plan(fit_inputs=-1), "fit_inputs=-1"),
+        (lambda: map_network(spoilt(), plan(), rng=rng()), "3: the layer holds NaN"),
         (lambda: map_network(network(), plan(), rng=rng())(torch.rand(2, 9)), r"\(\*, 20\)"),
         (lambda: bnn_mlp((4, 2), "gelu"), "activation='gelu'"),
         (lambda: bnn_mlp((4,)), "sizes"),
