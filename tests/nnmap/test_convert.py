@@ -164,7 +164,7 @@ def test_linear_fidelity_is_the_solved_circuit():
 def spoilt():
     model = network()
     with torch.no_grad():
-        model[3].weight[2, 1] = float("nan")
+        next(model[3].parameters()).flatten()[1] = float("nan")
     return model
 
 
