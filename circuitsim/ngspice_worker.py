@@ -8,6 +8,8 @@ import contextlib
 import logging
 import os
 import sys
+import threading
+import time
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -65,6 +67,21 @@ def _sweep(library: Any, request: dict[str, Any]) -> dict[str, Any]:
                 library.exec_command(command)
 
 
+def _die_with_parent() -> None:
+    """End the process when its parent has: a killed caller must not leave a solve behind.
+
+    ngspice runs without the interpreter's lock, so this thread is heard in the middle of one.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def serve(connection: Connection) -> None:
     """Answer requests until the other side closes."""
     try:
@@ -86,4 +103,5 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
+    _die_with_parent()
     serve(Connection(int(sys.argv[1])))

@@ -13,6 +13,7 @@ from nnmap.cnns import (
 from nnmap.convert import MappingPlan, at_fidelity, map_network, mapped_layers
 from nnmap.converters import Adc, Dac
 from nnmap.convolution import MappedConv2d
+from nnmap.cost import Cost, Figures, LayerWork, cost, figures, workload
 from nnmap.data import Dataset
 from nnmap.encode import ENCODINGS, Balanced, Unbalanced
 from nnmap.extraction import Extraction
@@ -23,6 +24,7 @@ from nnmap.matrix import Matrix
 from nnmap.models import bnn_mlp, lenet, mlp
 from nnmap.operator import Fidelity
 from nnmap.operator_store import OperatorStore
+from nnmap.power import LayerPower, array_power, tile_power
 from nnmap.resnet import ResNetCifar, resnet20
 from nnmap.slicing import SlicedOffset, SlicedPair, Slicing
 from nnmap.table import MappingRow, MappingTable, mapping_table
@@ -32,11 +34,15 @@ __all__ = [
     "ENCODINGS",
     "Adc",
     "Balanced",
+    "Cost",
     "Dac",
     "Dataset",
     "Extraction",
     "Fidelity",
     "FidelityError",
+    "Figures",
+    "LayerPower",
+    "LayerWork",
     "MappedConv2d",
     "MappedLayer",
     "MappedLinear",
@@ -54,12 +60,15 @@ __all__ = [
     "Unbalanced",
     "accuracy",
     "alexnet",
+    "array_power",
     "at_fidelity",
     "bnn_mlp",
     "bnn_vgg",
     "convnet_quick",
+    "cost",
     "faults_as_weights",
     "fidelity_error",
+    "figures",
     "fit",
     "inject_faults",
     "lenet",
@@ -72,8 +81,10 @@ __all__ = [
     "mobilenet_v2",
     "network_errors",
     "resnet20",
+    "tile_power",
     "train",
     "vary_devices",
     "vgg13",
     "with_read_noise",
+    "workload",
 ]

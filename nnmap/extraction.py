@@ -1,7 +1,7 @@
 """A chip's operators, in batches within a memory budget, kept on disk where asked."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import metadata
 
 import numpy as np
@@ -67,7 +67,11 @@ class Extraction:
         if self.store is None:
             return make(list(range(len(tiles))))
         origin = digest(what, metadata.version("xbarverify"), tiles[0].spec)
-        ids = [digest(origin, t.g, t.faults, a) for t, a in zip(tiles, apart, strict=True)]
+        own = [f.name for f in fields(Tile) if f.name != "spec"]
+        ids = [
+            digest(origin, [getattr(tile, name) for name in own], a)
+            for tile, a in zip(tiles, apart, strict=True)
+        ]
         return self.store.complete(ids, shape, make)
 
 
