@@ -16,11 +16,22 @@ from rich.table import Table
 
 from circuitsim import NgspiceError, calibrate_surface, compare, solve
 from netlists import InputError, MissingToolError, build_circuit, check, to_spice
-from nnmap import Fidelity, array_power, at_fidelity, cost, figures, mapping_table, workload
+from nnmap import (
+    Extraction,
+    Fidelity,
+    OperatorStore,
+    array_power,
+    at_fidelity,
+    cost,
+    figures,
+    mapping_table,
+    workload,
+)
 from validation.config import CellFile, EvaluationFile, PlanFile, TileFile, read_toml
 from validation.doctor import examine
 from validation.evaluate import Evaluation, evaluate, rewrite_report
 from validation.mapping import mapped_checkpoint, write_table
+from validation.network_audit import audit_network
 from validation.report import Row, audit_summary
 from validation.single import build_tile
 
@@ -202,6 +213,49 @@ def map_command(
     out.print(str(table), highlight=False, soft_wrap=True)
     if output is not None:
         write_table(table, output)
+
+
+@app.command("extract")
+def extract_command(
+    checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
+    plan: TomlFile,
+    folder: Annotated[Path, typer.Option("--operators", help="folder that keeps them")],
+    single: Annotated[bool, typer.Option("--float32", help="half the volume")] = False,
+    memory: Annotated[float, typer.Option(help="GiB for a batch of tiles")] = 1.0,
+) -> None:
+    """Extract the LINEAR operators of a mapped network; what the folder holds is not done again."""
+    mapped, _ = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    tiles = mapping_table(mapped).tiles
+    with OperatorStore(folder, dtype="float32" if single else "float64") as store:
+        try:
+            with _bar("extracting", tiles) as done:
+                extraction = Extraction(memory=memory, store=store, on_done=done)
+                at_fidelity(mapped, Fidelity.LINEAR, extraction=extraction)
+        except KeyboardInterrupt:
+            err.print("interrupted; extracted tiles are kept and the same command continues.")
+            raise typer.Exit(130) from None
+        size = store.path.stat().st_size / 2**20
+    out.print(f"{tiles} tiles at LINEAR; {store.path}: {size:.1f} MiB", soft_wrap=True)
+
+
+@app.command("audit")
+def audit_command(
+    checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
+    plan: TomlFile,
+    reads: Annotated[int, typer.Option(min=1, help="tile inputs that ngspice solves")] = 32,
+    seed: Annotated[int, typer.Option(help="of the draw of tiles and inputs")] = 0,
+) -> None:
+    """Solve sampled tile inputs of a mapped network again in ngspice; inputs are the sample's."""
+    mapped, sample = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    with _bar("audit in ngspice", reads) as done:
+        found = audit_network(mapped, sample, reads=reads, seed=seed, on_done=done)
+    out.print(
+        f"{found.reads} reads, {found.currents} currents against {found.solver}, in steps of an "
+        f"8-bit converter: NONLINEAR at most {found.nonlinear_max:.2g}, LINEAR "
+        f"{found.linear_p99:.2g} at p99 and at most {found.linear_max:.2g}, IDEAL at most "
+        f"{found.ideal_max:.2g}. Verdict: {found.verdict}.",
+        soft_wrap=True,
+    )
 
 
 @app.command("cost")
