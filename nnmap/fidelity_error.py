@@ -58,7 +58,7 @@ def fidelity_error(
 
     truth_reader = make_reader(layer.matrix, reference).to(v)
     found, truth = (_currents(layer, r, v, columns) for r in (layer.reader, truth_reader))
-    error = (found - truth).abs().double().numpy()
+    error = (found - truth).abs().double().cpu().numpy()
     full_scale = layer.adc.full_scale if layer.adc.bits else float(truth.abs().max())
     scale = full_scale or 1.0  # without any current, to the last ampere
     return FidelityError(

@@ -137,6 +137,24 @@ def test_one_layer_alone_can_be_nonlinear():
     assert found == [Fidelity.LINEAR, Fidelity.NONLINEAR]
 
 
+@pytest.mark.ngspice
+@pytest.mark.parametrize("fidelity", [Fidelity.LINEAR, Fidelity.NONLINEAR])
+@pytest.mark.parametrize("encoding", ["pair", "offset"])
+@pytest.mark.parametrize("cell", [SINH, ACCESSED], ids=["sinh", "1t1r"])
+def test_binary_weights_and_inputs_on_perfect_wires_decode_to_whole_numbers(
+    cell, encoding, fidelity
+):
+    torch.manual_seed(0)
+    layer, x = nn.Linear(15, 4, bias=False).double(), torch.randint(-1, 2, (6, 15)).double()
+    with torch.no_grad():
+        layer.weight.sign_()
+    perfect = Wires(r_row_segment=0.0, r_col_segment=0.0)
+    options = plan(cell, wires=perfect, dac_bits=1, encoding=encoding)
+    mapped = map_network(layer, options, rng=np.random.default_rng(0), sample=x)
+    found = at_fidelity(mapped, fidelity)(x).numpy()
+    assert_close(found, layer(x).detach().numpy(), NONLINEAR_MAX)
+
+
 def test_read_noise_has_the_same_deviation_at_nonlinear():
     torch.manual_seed(0)
     layer, x = nn.Linear(12, 4).double(), torch.rand(1, 12).double()
