@@ -22,6 +22,7 @@ from circuitsim import prepare_nonlinear
 from netlists.cells import Cell, OneR
 from netlists.tile import Drive, FloatArray, Tile, TileSpec, Wires
 
+ROUNDING = 1e-6  # by which a read voltage in float32 may exceed itself
 POINTS = 512  # pieces of the curve; straight between, off by 1e-6 of the current
 
 
@@ -60,11 +61,12 @@ def solve_nonlinear_tile(tile: Tile, v: FloatArray) -> FloatArray:
     Raises InputError when an input finds no balance or leaves the range of the memory.
     """
     v_read, highest = tile.spec.v_read, float(v.max())
-    if highest > v_read and not isinstance(tile.spec.cell, OneR):
+    if highest <= v_read * (1 + ROUNDING):
+        v, highest = np.minimum(v, v_read), v_read
+    elif not isinstance(tile.spec.cell, OneR):
         # A surface is calibrated for every range: few ranges, few calibrations.
         highest = v_read * 2.0 ** np.ceil(np.log2(highest / v_read))
-    prepared = prepare_nonlinear(tile, v_high=max(v_read, highest))
-    return prepared.currents(Drive(v=v))
+    return prepare_nonlinear(tile, v_high=highest).currents(Drive(v=v))
 
 
 def column_gains(tile: Tile, operator: FloatArray, curve: InputCurve, v: FloatArray) -> FloatArray:
