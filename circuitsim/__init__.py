@@ -15,6 +15,9 @@ from circuitsim.ngspice import NgspiceError, NgspiceSession, default_session
 from circuitsim.operating_point import linearise_at, operating_conductance
 from circuitsim.operator import effective_conductance, operator_memory
 from circuitsim.prepared import PreparedTile, prepare
+from circuitsim.programming import Programmed, WriteScheme, Writing, program
+from circuitsim.pulse_ngspice import NgspicePulses, PulseAgreement, pulse_agreement
+from circuitsim.pulse_twin import PulseTwin
 from circuitsim.solution import Outcome, Solution
 from circuitsim.solve import SOLVERS, solve
 
@@ -24,12 +27,18 @@ __all__ = [
     "CellSurface",
     "Certificate",
     "NgspiceError",
+    "NgspicePulses",
     "NgspiceSession",
     "NonlinearTile",
     "Outcome",
     "PreparedTile",
+    "Programmed",
+    "PulseAgreement",
+    "PulseTwin",
     "SecantModel",
     "Solution",
+    "WriteScheme",
+    "Writing",
     "calibrate",
     "calibrate_surface",
     "cell_conductance",
@@ -43,5 +52,7 @@ __all__ = [
     "operator_memory",
     "prepare",
     "prepare_nonlinear",
+    "program",
+    "pulse_agreement",
     "solve",
 ]

@@ -4,11 +4,12 @@
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netlists.devices import SinhRram
+from netlists.devices import Rram
 from netlists.subckt_cell import SubcktCell
 from netlists.transistors import Nmos
 
@@ -57,7 +58,7 @@ class Memories:
     a: IntArray
     b: IntArray
     g: FloatArray
-    card: SinhRram
+    card: Rram
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,6 +105,11 @@ class Circuit:
     def is_linear(self) -> bool:
         """Whether resistors and sources are all there is."""
         return self.mosfets is None and self.memories is None and self.subckts is None
+
+    @property
+    def osdi(self) -> Path | None:
+        """The compiled Verilog-A library that the simulator must load first."""
+        return None if self.subckts is None else self.subckts.card.osdi
 
     @property
     def batch(self) -> int:

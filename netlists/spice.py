@@ -11,7 +11,9 @@ from typing import IO
 import numpy as np
 
 from netlists.circuit import Circuit, Subckts
+from netlists.devices import DeviceCard
 from netlists.errors import InputError
+from netlists.transistors import Nmos
 
 DIALECTS = ("ngspice",)
 
@@ -35,14 +37,19 @@ def _elements(circuit: Circuit, *, vector: int | None) -> list[str]:
     ]
     if m is not None:
         size = f"w={_number(m.card.w)} l={_number(m.card.l)}"
+        # Start from channels that conduct: level 1 starts from off, and what hangs on transistors
+        # alone then floats in the first step.
+        held = dict(
+            zip(s.plus.tolist(), s.v[0 if vector is None else vector].tolist(), strict=True)
+        )
         lines += [
             f"{name} {nodes[d]} {nodes[g]} {nodes[src]} 0 access {size}"
+            + (f" ic=0,{held[g]!r},0" if g in held else "")
             for name, d, g, src in zip(
                 m.names, m.drain.tolist(), m.gate.tolist(), m.source.tolist(), strict=True
             )
         ]
-        card = " ".join(f"{key}={_number(value)}" for key, value in m.card.parameters().items())
-        lines.append(f".model access nmos (level={m.card.level} {card})")
+        lines += transistor_card(m.card)
     if circuit.memories is not None:
         lines += _memories(circuit)
     if circuit.subckts is not None:
@@ -57,17 +64,29 @@ def _elements(circuit: Circuit, *, vector: int | None) -> list[str]:
     return lines
 
 
+def transistor_card(nmos: Nmos) -> list[str]:
+    """The model line of the access transistors."""
+    card = " ".join(f"{key}={_number(value)}" for key, value in nmos.parameters().items())
+    return [f".model access nmos (level={nmos.level} {card})"]
+
+
+def subcircuit(card: DeviceCard) -> list[str]:
+    """The lines of a device's subcircuit."""
+    arguments = " ".join(f"{key}={_number(value)}" for key, value in card.arguments.items())
+    constants = (f".param {key}={_number(value)}" for key, value in card.constants.items())
+    head = f".subckt {card.name} {' '.join(card.ports)} {arguments}"
+    return [head, *constants, *card.elements, ".ends"]
+
+
 def _memories(circuit: Circuit) -> list[str]:
-    """Instances of one subcircuit, since parameters keep doubles and B-source literals do not."""
+    """The memories' card and one instance each."""
     m, nodes = circuit.memories, circuit.nodes
     assert m is not None
+    card = m.card.read_card()
     return [
-        ".subckt sinhrram a b g=1.0",
-        f".param v0={_number(m.card.v0)}",
-        "b1 a b i={g*v0}*sinh(v(a,b)/{v0})",
-        ".ends",
+        *subcircuit(card),
         *(
-            f"{name} {nodes[a]} {nodes[b]} sinhrram g={g!r}"
+            f"{name} {nodes[a]} {nodes[b]} {card.name} g={g!r}"
             for name, a, b, g in zip(m.names, m.a.tolist(), m.b.tolist(), m.g.tolist(), strict=True)
         ),
     ]
@@ -86,6 +105,13 @@ def _subckts(cells: Subckts, nodes: tuple[str, ...]) -> list[str]:
             )
         ),
     ]
+
+
+def _osdi(circuit: Circuit) -> list[str]:
+    """A control block of its own: `pre_` commands run before the netlist is read."""
+    if circuit.osdi is None:
+        return []
+    return [".control", f"pre_osdi {circuit.osdi}", ".endc"]
 
 
 def solver_options(circuit: Circuit, *, klu: bool = True) -> str:
@@ -110,6 +136,7 @@ def to_spice(circuit: Circuit, *, dialect: str = "ngspice", vector: int = 0) -> 
     sensed = [circuit.sources.names[k] for k in circuit.layout.outputs.tolist()]
     lines = [
         f"* {circuit.title}, input {vector + 1} of {circuit.batch}",
+        *_osdi(circuit),
         *_elements(circuit, vector=vector),
         solver_options(circuit),
         ".control",
@@ -126,6 +153,7 @@ def to_spice(circuit: Circuit, *, dialect: str = "ngspice", vector: int = 0) -> 
 def to_spice_deck(circuit: Circuit, *, klu: bool = True) -> str:
     """The netlist for a library session that feeds the row voltages itself.
 
+    The session loads `circuit.osdi` before.
     Row sources are declared `external`; an index source carries the sweep over input vectors.
     """
     lines = [

@@ -5,12 +5,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from netlists.devices import OhmicRram, require_positive
 from netlists.errors import InputError
 
 ROLES = ("drive", "sense", "gate")
+GateLine = Literal["row", "column"]
+
+
+def require_gate_line(owner: str, value: str) -> None:
+    """Raise InputError unless `value` says what a gate line serves."""
+    if value not in ("row", "column"):
+        raise InputError(f"{owner}: gate_line={value!r} must be 'row' or 'column'.")
 
 
 def subckt_ports(path: Path, name: str) -> tuple[str, ...]:
@@ -40,6 +47,18 @@ def subckt_ports(path: Path, name: str) -> tuple[str, ...]:
     raise InputError(f"SubcktCell: {path} defines no .subckt {name!r} (it defines: {known}).")
 
 
+def _osdi_library(path: Path) -> Path:
+    library = Path(path).resolve()
+    if not library.is_file():
+        raise InputError(f"SubcktCell: osdi={str(path)!r} is no file; compile the model first.")
+    if re.search(r"\s", str(library)):
+        raise InputError(
+            f"SubcktCell: osdi={str(library)!r} holds white space, at which ngspice cuts the path; "
+            "move the file."
+        )
+    return library
+
+
 @dataclass(frozen=True, kw_only=True)
 class SubcktCell:
     """A cell whose netlist is a subcircuit in a SPICE file, for instance from a process kit.
@@ -49,9 +68,12 @@ class SubcktCell:
     "gate".  parameter: the subcircuit's parameter that sets the memory's state; it takes the
     memory's conductance, S, so that the cell is near g in series with what else it holds.
     states: that conductance for "lrs" and "hrs", S.  v_gate: voltage of the gate line, V.
-    sha256 of the file is part of the cell: a changed file is another cell and is calibrated anew.
+    gate_line: what one gate line serves, a row of cells or a column.
+    osdi: a compiled Verilog-A library (OpenVAF writes them) that the file's models need; ngspice
+    loads it before the netlist. Its path may hold no white space, which ngspice would split.
+    sha256 of the files is part of the cell: a changed file is another cell and is calibrated anew.
 
-    Raises InputError when file, subcircuit, ports or states do not fit each other.
+    Raises InputError when files, subcircuit, ports or states do not fit each other.
     """
 
     n_rram: ClassVar[int] = 1
@@ -61,6 +83,8 @@ class SubcktCell:
     states: Mapping[str, float] = field(hash=False)
     parameter: str = "g"
     v_gate: float = 1.2
+    gate_line: GateLine = field(default="row", repr=False, compare=False)
+    osdi: Path | None = None
     sha256: str = field(init=False)
     nodes: tuple[str, ...] = field(init=False)
 
@@ -84,9 +108,15 @@ class SubcktCell:
                 f"SubcktCell: states={dict(self.states)!r} must give 'lrs' and 'hrs' in siemens."
             )
         require_positive("SubcktCell", **self.states)
+        require_gate_line("SubcktCell", self.gate_line)
         object.__setattr__(self, "path", path)
         object.__setattr__(self, "nodes", tuple(role_of[port] for port in order))
-        object.__setattr__(self, "sha256", hashlib.sha256(path.read_bytes()).hexdigest())
+        content = path.read_bytes()
+        if self.osdi is not None:
+            library = _osdi_library(self.osdi)
+            object.__setattr__(self, "osdi", library)
+            content += library.read_bytes()
+        object.__setattr__(self, "sha256", hashlib.sha256(content).hexdigest())
 
     @property
     def rram(self) -> OhmicRram:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from netlists.defects import Defects
 from netlists.errors import InputError
 from netlists.faults import FaultMap
 from netlists.tile import FloatArray, Tile, TileSpec
@@ -19,7 +20,7 @@ class Matrix:
     """A layer's matrix programmed on tiles of one chip.
 
     g: memory conductances as programmed, S [tiles, *g_shape].
-    faults: one map a tile, or None on a perfect chip.
+    faults, defects: one map a tile of each, or None on a perfect chip.
     scale: weight that a normalised 1 stands for.
     """
 
@@ -29,6 +30,7 @@ class Matrix:
     g: FloatArray
     scale: float
     faults: tuple[FaultMap, ...] | None = None
+    defects: tuple[Defects, ...] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Matrix":
         return self  # nothing in it changes
@@ -36,7 +38,8 @@ class Matrix:
     def tile(self, index: int) -> Tile:
         """One tile as a circuit sees it."""
         faults = None if self.faults is None else self.faults[index]
-        return Tile(spec=self.spec, g=self.g[index], faults=faults)
+        defects = None if self.defects is None else self.defects[index]
+        return Tile(spec=self.spec, g=self.g[index], faults=faults, defects=defects)
 
     def with_faults(self, faults: Sequence[FaultMap]) -> "Matrix":
         """The same matrix on a chip with these faults, one map a tile."""
@@ -44,13 +47,19 @@ class Matrix:
             raise InputError(f"{len(faults)} fault maps for {self.placement.tiles} tiles.")
         return replace(self, faults=tuple(faults))
 
+    def with_defects(self, defects: Sequence[Defects]) -> "Matrix":
+        """The same matrix on a chip with these defects, one map a tile."""
+        if len(defects) != self.placement.tiles:
+            raise InputError(f"{len(defects)} maps of defects for {self.placement.tiles} tiles.")
+        return replace(self, defects=tuple(defects))
+
     def ideal(self) -> FloatArray:
-        """Memory conductances alone, faults applied, as operators, S [tiles, cols, rows]."""
+        """Memory conductances alone, faulty as they are, as operators, S [tiles, cols, rows]."""
         g = self.g
-        if self.faults is not None:
+        if self.faults is not None or self.defects is not None:
             g = np.empty_like(self.g)
             for k in range(len(g)):
-                g[k] = self.tile(k).g_device
+                g[k] = self.tile(k).g_reachable
         return (g if g.ndim == 3 else g.sum(axis=3)).transpose(0, 2, 1)
 
     def columns(self) -> list[int]:

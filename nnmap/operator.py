@@ -13,7 +13,9 @@ from netlists.tile import FloatArray, TileSpec
 class Fidelity(Enum):
     """What a column current is taken to be.
 
-    IDEAL: G^T v with memory conductances alone, as the papers do: no wires, no transistor.
+    IDEAL: G^T v with memory conductances alone, as the papers do: no wires, no transistor. A memory
+    whose transistor is open or off contributes nothing, a shorted transistor leaves the memory as
+    it is, and defects of lines that carry current have no meaning.
     LINEAR: one matrix a tile: the exact nodal solution with wires, cells that bend as resistors
         fitted to NONLINEAR (see `linear_fit`).
     NONLINEAR: every read balanced between wires and cells on their calibrated surface or own

@@ -100,7 +100,7 @@ class TileRead:
     @property
     def ideal(self) -> FloatArray:
         """Currents of the memories alone, A [cols]."""
-        g = self.tile.g_device
+        g = self.tile.g_reachable
         return np.asarray(self.v @ (g if g.ndim == 2 else g.sum(axis=2)))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -32,6 +33,7 @@ from validation.doctor import examine
 from validation.evaluate import Evaluation, evaluate, rewrite_report
 from validation.mapping import mapped_checkpoint, write_table
 from validation.network_audit import audit_network
+from validation.programming import ProgrammingFile, run_programming
 from validation.report import Row, audit_summary
 from validation.single import build_tile
 
@@ -258,6 +260,12 @@ def audit_command(
     )
 
 
+@app.command("program")
+def program_command(file: TomlFile) -> None:
+    """Write an array of devices that differ, with and without verifying."""
+    out.print(run_programming(read_toml(file, ProgrammingFile), progress=_bar), soft_wrap=True)
+
+
 @app.command("cost")
 def cost_command(
     checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
@@ -297,10 +305,14 @@ def main() -> None:
     try:
         app()
     except (InputError, MissingToolError) as problem:
-        err.print(f"[red]error:[/] {problem}", markup=True, highlight=False, soft_wrap=True)
+        err.print(
+            f"[red]error:[/] {escape(str(problem))}", markup=True, highlight=False, soft_wrap=True
+        )
         sys.exit(2)
     except NgspiceError as problem:
-        err.print(f"[red]ngspice failed:[/] {problem}", highlight=False, soft_wrap=True)
+        err.print(
+            f"[red]ngspice failed:[/] {escape(str(problem))}", highlight=False, soft_wrap=True
+        )
         sys.exit(1)
 
 

@@ -1,27 +1,51 @@
 """What users write in TOML, checked by pydantic and turned into the toolkit's own types."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+)
 
 from netlists import (
+    Bridge,
     Bsim4Nmos,
     Cell,
+    DefectRates,
+    Defects,
+    FaultRates,
     InputError,
     Level1Nmos,
     OhmicRram,
     OneR,
     OneTransistorOneR,
     OneTransistorTwoR,
+    Rram,
     SinhRram,
     TileSpec,
+    VteamRram,
     Wires,
+    YakopcicRram,
+    sample_defects,
 )
+from netlists.defects import R_SHORT
 from nnmap import Fidelity, MappingPlan, Recipe
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+MEMORIES: dict[str, type[Rram]] = {
+    "ohmic": OhmicRram,
+    "sinh": SinhRram,
+    "yakopcic": YakopcicRram,
+    "vteam": VteamRram,
+}
 CellKind = Literal["1r", "1t1r", "1t2r"]
 
 
@@ -42,26 +66,36 @@ class TileSection(_Section):
 
 
 class CellSection(_Section):
-    """[cell]: the memory's two states in ohm, how it bends, and how it is accessed."""
+    """[cell]: the memory's model and two states in ohm, and how it is accessed.
+
+    r_lrs, r_hrs: left out, they are the model's own.
+    """
 
     kind: CellKind = "1t1r"
-    memory: Literal["ohmic", "sinh"] = "ohmic"
+    memory: Literal["ohmic", "sinh", "yakopcic", "vteam"] = "ohmic"
     transistor: Literal["level1", "bsim4"] = "level1"
-    r_lrs: float = 10e3
-    r_hrs: float = 1e6
+    r_lrs: float | None = None
+    r_hrs: float | None = None
     v_gate: float = 1.2
     drive_line: Literal["BL", "SL"] = "BL"
+    gate_line: Literal["row", "column"] = "row"
 
     def build(self, kind: CellKind | None = None) -> Cell:
         """The cell, of `kind` where one is given."""
-        model = OhmicRram if self.memory == "ohmic" else SinhRram
-        rram = model(r_lrs=self.r_lrs, r_hrs=self.r_hrs)
+        states = {"r_lrs": self.r_lrs, "r_hrs": self.r_hrs}
+        rram = MEMORIES[self.memory](**{k: v for k, v in states.items() if v is not None})
         kind = kind or self.kind
         if kind == "1r":
             return OneR(rram=rram)
         made = OneTransistorOneR if kind == "1t1r" else OneTransistorTwoR
         nmos = Level1Nmos() if self.transistor == "level1" else Bsim4Nmos()
-        return made(rram=rram, nmos=nmos, v_gate=self.v_gate, drive_line=self.drive_line)
+        return made(
+            rram=rram,
+            nmos=nmos,
+            v_gate=self.v_gate,
+            drive_line=self.drive_line,
+            gate_line=self.gate_line,
+        )
 
 
 def tile_spec(tile: TileSection, cell: Cell) -> TileSpec:
@@ -84,11 +118,84 @@ class ProgramSection(_Section):
 
 
 class TileFaultsSection(_Section):
-    """[faults] of a single tile."""
+    """[faults] of a single tile; `ocr` is stuck-HRS : stuck-LRS, `stuck_at` anywhere between."""
 
     rate: Rate = 0.0
     ocr: float = 1.0
+    stuck_at: Rate = 0.0
     seed: int = 0
+
+    def rates(self) -> FaultRates:
+        """The rates of memories stuck in each way."""
+        return replace(FaultRates.from_ocr(self.rate, self.ocr), stuck_at=self.stuck_at)
+
+
+Places = tuple[tuple[int, int], ...]
+
+
+def _rate_or_places(given: Any) -> float | Places:
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 1:
+        return float(given)
+    if isinstance(given, list | tuple):
+        places = tuple(tuple(place) if isinstance(place, list) else place for place in given)
+        if all(
+            isinstance(place, tuple) and len(place) == 2 and all(type(k) is int for k in place)
+            for place in places
+        ):
+            return places
+    raise ValueError("must be a rate in [0, 1] or a list of positions [row, col]")
+
+
+RateOrPlaces = Annotated[float | Places, PlainValidator(_rate_or_places)]
+
+
+class BridgeSection(_Section):
+    """One of [[defects.bridges]]."""
+
+    kind: Literal["row", "column", "gate", "cell"]
+    row: int = Field(ge=0)
+    col: int = Field(ge=0)
+    r: float = Field(default=100.0, ge=0)
+
+
+class DefectsSection(_Section):
+    """[defects] of a single tile: each kind as a rate or as a list of [row, col]; ohm."""
+
+    transistor_open: RateOrPlaces = ()
+    transistor_shorted: RateOrPlaces = ()
+    open_row: RateOrPlaces = ()
+    open_col: RateOrPlaces = ()
+    open_gate: RateOrPlaces = ()
+    bridges: tuple[BridgeSection, ...] = ()
+    bridge_row: Rate = 0.0
+    bridge_col: Rate = 0.0
+    bridge_gate: Rate = 0.0
+    bridge_cell: Rate = 0.0
+    r_bridge: float = Field(default=100.0, ge=0)
+    r_short: float = Field(default=R_SHORT, ge=0)
+    seed: int = 0
+
+    def build(self, spec: TileSpec) -> Defects | None:
+        """Listed and drawn defects of a tile, None without any; InputError where one cannot be."""
+        sites = ("transistor_open", "transistor_shorted", "open_row", "open_col", "open_gate")
+        given = {name: getattr(self, name) for name in sites}
+        drawn_too = ("bridge_row", "bridge_col", "bridge_gate", "bridge_cell")
+        rates = DefectRates(
+            **{name: rate for name, rate in given.items() if isinstance(rate, float)},
+            **{name: getattr(self, name) for name in drawn_too},
+            r_bridge=self.r_bridge,
+            r_short=self.r_short,
+        )
+        listed = Defects.at(
+            spec.rows,
+            spec.cols,
+            **{name: places for name, places in given.items() if isinstance(places, tuple)},
+            bridges=[Bridge(**bridge.model_dump()) for bridge in self.bridges],
+            r_short=self.r_short,
+        )
+        if not rates.any:
+            return listed if any(listed.counts().values()) else None
+        return sample_defects(spec, rates, rng=np.random.default_rng(self.seed)).joined(listed)
 
 
 class DriveSection(_Section):
@@ -106,6 +213,7 @@ class TileFile(_Section):
     cell: CellSection = CellSection()
     program: ProgramSection = ProgramSection()
     faults: TileFaultsSection = TileFaultsSection()
+    defects: DefectsSection = DefectsSection()
     drive: DriveSection = DriveSection()
 
 

@@ -2,8 +2,9 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib
 
@@ -89,3 +90,35 @@ def audit_figure(linear: Sequence[float], ideal: Sequence[float]) -> str:
     axes.grid(alpha=0.25, which="both")
     axes.legend(fontsize=8)
     return _inline(figure)
+
+
+def write_error_figure(panels: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
+    """Histograms of (achieved - target) conductance in level steps: title -> label -> errors.
+
+    The panels share their axes, so that what verifying narrows shows.
+    """
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(4.2 * len(panels), 3.4), sharex=True, sharey=True, squeeze=False
+    )
+    most = max(float(np.abs(e).max()) for panel in panels.values() for e in panel.values())
+    bins = np.linspace(-most, most, 121)
+    for place, (title, panel) in zip(axes[0], panels.items(), strict=True):
+        for colour, (label, errors) in zip(_COLOURS, panel.items(), strict=False):
+            place.hist(
+                errors,
+                bins,
+                weights=np.full(errors.size, 100 / errors.size),
+                histtype="step",
+                color=colour,
+                label=label,
+                lw=1.4,
+            )
+        place.axvspan(-0.5, 0.5, color="0.9", zorder=0)
+        place.set_title(title, fontsize=10)
+        place.set_xlabel("achieved - target (level steps)")
+        place.set_yscale("log")
+        place.grid(alpha=0.25)
+        place.legend(fontsize=8)
+    axes[0, 0].set_ylabel("devices (%)")
+    figure.savefig(path, format="png", dpi=130, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)

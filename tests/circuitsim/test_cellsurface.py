@@ -11,6 +11,7 @@ from netlists import (
     OneTransistorOneR,
     OneTransistorTwoR,
     SinhRram,
+    YakopcicRram,
 )
 from tests.tolerances import SURFACE_MAX, SURFACE_P99, assert_close
 
@@ -22,6 +23,7 @@ CELLS = {
     "bsim4-SL": OneTransistorOneR(nmos=Bsim4Nmos(), drive_line="SL"),
     "bsim4-sinh": OneTransistorOneR(nmos=Bsim4Nmos(), rram=SinhRram()),
     "bsim4-1T2R": OneTransistorTwoR(nmos=Bsim4Nmos()),
+    "bsim4-yakopcic": OneTransistorOneR(nmos=Bsim4Nmos(), rram=YakopcicRram.hp_tio2()),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from netlists import FaultRates, InputError, OneR, SinhRram, TileSpec, Wires
+from netlists import DefectRates, FaultRates, InputError, OneR, SinhRram, TileSpec, Wires
 from nnmap import (
     Extraction,
     Fidelity,
@@ -111,11 +111,14 @@ def test_every_part_of_a_tile_is_part_of_its_address(tmp_path):
         chip_of(),
         chip_of(seed=8),
         chip_of(segment=3.0),
+        inject_faults(
+            chip_of(), FaultRates(), rng=np.random.default_rng(1), defects=DefectRates(open_row=0.1)
+        ),
         chip_of(SINH),
         chip_of(OneR(rram=SinhRram(v0=0.3))),
     ]
     with OperatorStore(tmp_path) as store:
-        for chip, count in zip(variants, (36, 72, 108, 180, 252), strict=True):
+        for chip, count in zip(variants, (36, 72, 108, 144, 216, 288), strict=True):
             assert torch.equal(operators(chip, store=store), operators(chip))
             assert len(store) == count  # cells that bend have gains beside their operators
     array = np.arange(6.0)
