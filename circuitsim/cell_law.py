@@ -20,6 +20,8 @@ from netlists.devices import SinhConduction
 from netlists.errors import InputError
 from netlists.tile import Access, Tile
 
+LEAST = 1e-18  # S; what ngspice is asked to keep in every transistor (gmin)
+
 
 class CellLaw(Protocol):
     """What all cells of one tile do; voltages are [rows, cols, ...] in V."""
@@ -80,7 +82,11 @@ class SurfaceLaw:
         )
 
     def slopes(self, v_row: FloatArray, v_col: FloatArray) -> FloatArray:
-        """The mean of the slopes with either voltage."""
+        """The mean of the slopes with either voltage.
+
+        A cell that conducts at all keeps LEAST where the fit of a leak is flat or falls, so that
+        what hangs on it does not float.
+        """
         low, high, scale = self.surface.v_low, self.surface.v_high, self.surface.scale
         drive, sense = (np.clip(v, low, high)[..., None] for v in (v_row, v_col))
         d = drive - sense
@@ -90,7 +96,8 @@ class SurfaceLaw:
         terms = u**a * t**b + scale * np.abs(d) * (by_u - by_t / 2)
         forward, backward = self.polynomials[..., 0, :], self.polynomials[..., 1, :]
         mean = (np.where(d >= 0, forward, backward) * terms).sum(axis=-1)
-        return np.asarray(np.maximum(mean, 0.0))
+        conducts = self.polynomials.any(axis=(2, 3))
+        return np.asarray(np.maximum(mean, np.where(conducts, LEAST, 0.0)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

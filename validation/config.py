@@ -41,7 +41,7 @@ from netlists import (
     YakopcicRram,
     sample_defects,
 )
-from netlists.defects import R_SHORT
+from netlists.defect_rates import R_SHORT
 
 if TYPE_CHECKING:  # torch takes seconds to import, and single tiles do without it
     from nnmap import Fidelity, MappingPlan, Recipe
@@ -337,6 +337,7 @@ class MappingSection(_Section):
     adc_bits: int = Field(default=8, ge=0, le=24)
     adc_headroom: float = 1.25
     offset_faults: bool = True
+    fit_inputs: int = Field(default=8, ge=0)
     weight_bits: int | None = None
     device_bits: int | None = None
     inputs: Literal["parallel", "serial"] = "parallel"
@@ -397,10 +398,13 @@ class FaultsSection(_Section):
 
 
 class CompareSection(_Section):
-    """[compare]: what is run side by side."""
+    """[compare]: what is run side by side.
+
+    "nonlinear" takes a millisecond and more for every tile and input: choose few test_images.
+    """
 
     cells: tuple[CellKind, ...] = ("1t1r", "1t2r")
-    fidelities: tuple[Literal["ideal", "linear"], ...] = ("ideal", "linear")
+    fidelities: tuple[Literal["ideal", "linear", "nonlinear"], ...] = ("ideal", "linear")
     test_images: int = Field(default=0, ge=0)
 
     def chosen_fidelities(self) -> "list[Fidelity]":
