@@ -4,9 +4,10 @@
 """
 
 from circuitsim.agree import Agreement, compare
-from circuitsim.calibrate import calibrate
+from circuitsim.calibrate import calibrate, measure_states
+from circuitsim.calibration import Calibration, calibrate_cell, verify
 from circuitsim.cellmodel import SecantModel
-from circuitsim.cellsurface import CellSurface
+from circuitsim.cellsurface import CellSurface, StateError
 from circuitsim.certificate import Certificate, certified_conductance
 from circuitsim.characterise import calibrate_surface
 from circuitsim.linearise import cell_conductance, linearise
@@ -20,10 +21,12 @@ from circuitsim.pulse_ngspice import NgspicePulses, PulseAgreement, pulse_agreem
 from circuitsim.pulse_twin import PulseTwin
 from circuitsim.solution import Outcome, Solution
 from circuitsim.solve import SOLVERS, solve
+from circuitsim.verification import TileCheck, verify_surface
 
 __all__ = [
     "SOLVERS",
     "Agreement",
+    "Calibration",
     "CellSurface",
     "Certificate",
     "NgspiceError",
@@ -37,9 +40,12 @@ __all__ = [
     "PulseTwin",
     "SecantModel",
     "Solution",
+    "StateError",
+    "TileCheck",
     "WriteScheme",
     "Writing",
     "calibrate",
+    "calibrate_cell",
     "calibrate_surface",
     "cell_conductance",
     "certified_conductance",
@@ -48,6 +54,7 @@ __all__ = [
     "effective_conductance",
     "linearise",
     "linearise_at",
+    "measure_states",
     "operating_conductance",
     "operator_memory",
     "prepare",
@@ -55,4 +62,6 @@ __all__ = [
     "program",
     "pulse_agreement",
     "solve",
+    "verify",
+    "verify_surface",
 ]

@@ -190,7 +190,7 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
         subckts = Subckts(
             names=_kept(cells, on),
             ends={role: new_id[ends[on]] for role, ends in lines.items()},
-            g=g[on],
+            parameters=cell.parameters_of(g[on]),
             card=cell,
         )
     elif not isinstance(cell, OneR):

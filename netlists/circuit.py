@@ -65,12 +65,12 @@ class Memories:
 class Subckts:
     """Instances of one subcircuit from a file. ends: role -> node ids [n], for the card's nodes.
 
-    g: the card's state parameter [n], S, positive.
+    parameters: what sets their states, by the names the card gives them, [n] each.
     """
 
     names: tuple[str, ...]
     ends: dict[str, IntArray]
-    g: FloatArray
+    parameters: dict[str, FloatArray]
     card: SubcktCell
 
 

@@ -96,13 +96,16 @@ def _subckts(cells: Subckts, nodes: tuple[str, ...]) -> list[str]:
     """The user's file, included, and one instance a cell."""
     card = cells.card
     ends = [[nodes[k] for k in cells.ends[role].tolist()] for role in card.nodes]
+    names = list(cells.parameters)
+    states = zip(*(values.tolist() for values in cells.parameters.values()), strict=True)
     return [
-        f'.include "{card.path}"',
+        f'.lib "{card.path}" {card.section}' if card.section else f'.include "{card.path}"',
         *(
-            f"{name} {' '.join(at)} {card.name.lower()} {card.parameter.lower()}={g!r}"
-            for name, at, g in zip(
-                cells.names, zip(*ends, strict=True), cells.g.tolist(), strict=True
+            " ".join(
+                [name, *at, card.name.lower()]
+                + [f"{key}={value!r}" for key, value in zip(names, state, strict=True)]
             )
+            for name, at, state in zip(cells.names, zip(*ends, strict=True), states, strict=True)
         ),
     ]
 

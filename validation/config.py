@@ -3,7 +3,7 @@
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import (
@@ -12,9 +12,13 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationError,
+    ValidationInfo,
     field_validator,
+    model_validator,
 )
 
+from circuitsim.calibrate import measure_states
+from circuitsim.verification import TILES
 from netlists import (
     Bridge,
     Bsim4Nmos,
@@ -30,6 +34,7 @@ from netlists import (
     OneTransistorTwoR,
     Rram,
     SinhRram,
+    SubcktCell,
     TileSpec,
     VteamRram,
     Wires,
@@ -37,7 +42,9 @@ from netlists import (
     sample_defects,
 )
 from netlists.defect_rates import R_SHORT
-from nnmap import Fidelity, MappingPlan, Recipe
+
+if TYPE_CHECKING:  # torch takes seconds to import, and single tiles do without it
+    from nnmap import Fidelity, MappingPlan, Recipe
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 MEMORIES: dict[str, type[Rram]] = {
@@ -46,7 +53,7 @@ MEMORIES: dict[str, type[Rram]] = {
     "yakopcic": YakopcicRram,
     "vteam": VteamRram,
 }
-CellKind = Literal["1r", "1t1r", "1t2r"]
+CellKind = Literal["1r", "1t1r", "1t2r", "subckt"]
 
 
 class _Section(BaseModel):
@@ -69,6 +76,8 @@ class CellSection(_Section):
     """[cell]: the memory's model and two states in ohm, and how it is accessed.
 
     r_lrs, r_hrs: left out, they are the model's own.
+    For kind = "subckt", the fields of `netlists.SubcktCell`: path and osdi (relative to the TOML
+    file), section, name, ports, states, parameter, v_gate, gate_line.
     """
 
     kind: CellKind = "1t1r"
@@ -79,12 +88,46 @@ class CellSection(_Section):
     v_gate: float = 1.2
     drive_line: Literal["BL", "SL"] = "BL"
     gate_line: Literal["row", "column"] = "row"
+    path: str | None = None
+    section: str | None = None
+    name: str | None = None
+    ports: dict[str, str] | None = None
+    states: dict[str, float | dict[str, float]] | None = None
+    parameter: str = "g"
+    osdi: str | None = None
+
+    @field_validator("path", "osdi")
+    @classmethod
+    def _beside_the_file(cls, path: str | None, info: ValidationInfo) -> str | None:
+        beside: Path | None = (info.context or {}).get("beside")
+        return path if path is None or beside is None else str((beside / path).resolve())
+
+    def _subckt(self) -> SubcktCell:
+        needed = ("path", "name", "ports", "states")
+        missing = [key for key in needed if getattr(self, key) is None]
+        if missing:
+            raise InputError(f"[cell] kind = 'subckt' needs {', '.join(map(repr, missing))}.")
+        assert self.path and self.name and self.ports and self.states
+        cell = SubcktCell(
+            path=Path(self.path),
+            section=self.section,
+            name=self.name,
+            ports=self.ports,
+            states=self.states,
+            parameter=self.parameter,
+            v_gate=self.v_gate,
+            gate_line=self.gate_line,
+            osdi=None if self.osdi is None else Path(self.osdi),
+        )
+        return measure_states(cell)
 
     def build(self, kind: CellKind | None = None) -> Cell:
-        """The cell, of `kind` where one is given."""
+        """The cell, of `kind` where one is given; a subcircuit's states are measured if need be."""
+        kind = kind or self.kind
+        if kind == "subckt":
+            return self._subckt()
         states = {"r_lrs": self.r_lrs, "r_hrs": self.r_hrs}
         rram = MEMORIES[self.memory](**{k: v for k, v in states.items() if v is not None})
-        kind = kind or self.kind
         if kind == "1r":
             return OneR(rram=rram)
         made = OneTransistorOneR if kind == "1t1r" else OneTransistorTwoR
@@ -206,11 +249,26 @@ class DriveSection(_Section):
     seed: int = 0
 
 
-class TileFile(_Section):
+class _OneCell(_Section):
+    """A file about one cell: keys of another kind would be ignored, so they are refused."""
+
+    cell: CellSection = CellSection()
+
+    @model_validator(mode="after")
+    def _cell_keys_fit_its_kind(self) -> Self:
+        subckt = {"path", "section", "name", "ports", "states", "parameter", "osdi"}
+        built_in = {"memory", "transistor", "r_lrs", "r_hrs", "drive_line"}
+        other = built_in if self.cell.kind == "subckt" else subckt
+        strange = sorted(self.cell.model_fields_set & other)
+        if strange:
+            raise ValueError(f"[cell] kind = {self.cell.kind!r} has no key {strange[0]!r}")
+        return self
+
+
+class TileFile(_OneCell):
     """A single tile: `xbarverify netlist` and `xbarverify solve`."""
 
     tile: TileSection = TileSection()
-    cell: CellSection = CellSection()
     program: ProgramSection = ProgramSection()
     faults: TileFaultsSection = TileFaultsSection()
     defects: DefectsSection = DefectsSection()
@@ -218,17 +276,31 @@ class TileFile(_Section):
 
 
 class RangeSection(_Section):
-    """[range]: voltages over which a cell is calibrated, V."""
+    """[range]: over what a cell is calibrated.
+
+    v_low, v_high: V, of both lines.  v_gate: gate voltages, V; the cell's own where left out.
+    levels: states of a multi-level cell, S, whose errors are reported one by one; or how many,
+    evenly spaced in conductance from HRS to LRS.
+    """
 
     v_low: float = 0.0
     v_high: float = 0.2
+    v_gate: tuple[float, ...] = ()
+    levels: Annotated[int, Field(ge=2, le=64)] | tuple[float, ...] = 2
 
 
-class CellFile(_Section):
+class VerifySection(_Section):
+    """[verify]: random tiles on which the surface is checked against ngspice, a gate voltage."""
+
+    tiles: int = Field(default=TILES, ge=0)
+    seed: int = 0
+
+
+class CellFile(_OneCell):
     """A cell to calibrate: `xbarverify calibrate`."""
 
-    cell: CellSection = CellSection()
     range: RangeSection = RangeSection()
+    verify: VerifySection = VerifySection()
 
 
 class NetworkSection(_Section):
@@ -241,8 +313,10 @@ class NetworkSection(_Section):
     lr: float = Field(default=0.01, gt=0)
     seed: int = 0
 
-    def recipe(self, activation: str) -> Recipe:
+    def recipe(self, activation: str) -> "Recipe":
         """How the network with this activation is trained."""
+        from nnmap import Recipe
+
         return Recipe(
             hidden=self.hidden,
             activation=activation,
@@ -272,8 +346,10 @@ class MappingSection(_Section):
     digital_1x1: bool = False
     fold_batch_norm: bool = False
 
-    def plan(self, spec: TileSpec) -> MappingPlan:
+    def plan(self, spec: TileSpec) -> "MappingPlan":
         """The mapping plan on tiles of this spec."""
+        from nnmap import MappingPlan
+
         fields = self.model_dump()
         for name in ("dac_bits", "adc_bits"):
             fields[name] = fields[name] or None
@@ -296,12 +372,11 @@ class ModelSection(_Section):
     seed: int = 0
 
 
-class PlanFile(_Section):
+class PlanFile(_OneCell):
     """A mapping plan: `xbarverify map`."""
 
     network: ModelSection
     tile: TileSection = TileSection()
-    cell: CellSection = CellSection()
     mapping: MappingSection = MappingSection()
 
 
@@ -328,8 +403,10 @@ class CompareSection(_Section):
     fidelities: tuple[Literal["ideal", "linear"], ...] = ("ideal", "linear")
     test_images: int = Field(default=0, ge=0)
 
-    def chosen_fidelities(self) -> list[Fidelity]:
+    def chosen_fidelities(self) -> "list[Fidelity]":
         """The fidelities as the toolkit names them."""
+        from nnmap import Fidelity
+
         return [Fidelity(name) for name in self.fidelities]
 
 
@@ -361,6 +438,12 @@ class EvaluationFile(_Section):
     audit: AuditSection = AuditSection()
     run: RunSection = RunSection()
 
+    @model_validator(mode="after")
+    def _compared_cells_are_described(self) -> Self:
+        if (self.cell.path is not None) != ("subckt" in self.compare.cells):
+            raise ValueError("[cell] path and 'subckt' in [compare] cells go together")
+        return self
+
     def folder(self) -> Path:
         """Where everything of this evaluation is written."""
         return Path(self.run.out) / self.name
@@ -370,7 +453,10 @@ File = TypeVar("File", bound=_Section)
 
 
 def read_toml(path: str | Path, kind: type[File]) -> File:
-    """Read and check a TOML file; raises InputError with the key, the value and the mend."""
+    """Read and check a TOML file; file names of a cell count from its folder.
+
+    Raises InputError with the key, the value and the mend.
+    """
     try:
         content = tomllib.loads(Path(path).read_text())
     except (OSError, UnicodeDecodeError) as problem:
@@ -378,7 +464,7 @@ def read_toml(path: str | Path, kind: type[File]) -> File:
     except tomllib.TOMLDecodeError as problem:
         raise InputError(f"{path} is not TOML: {problem}.") from None
     try:
-        return kind.model_validate(content)
+        return kind.model_validate(content, context={"beside": Path(path).parent})
     except ValidationError as problem:
         raise InputError(_one_sentence(str(path), problem)) from None
 
@@ -392,6 +478,8 @@ def _one_sentence(path: str, problem: ValidationError) -> str:
             findings.append(f"unknown key {key!r}; remove it or correct its spelling")
         elif entry["type"] == "missing":
             findings.append(f"key {key!r} is missing")
+        elif entry["type"] == "value_error" and isinstance(given, dict):  # of several keys
+            findings.append(str(entry["ctx"]["error"]))
         else:
             findings.append(f"{key} = {given!r}: {entry['msg'][0].lower()}{entry['msg'][1:]}")
     return f"{path}: {'; '.join(findings)}."

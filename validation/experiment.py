@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from netlists import FaultRates
+from netlists import FaultRates, SubcktCell
 from nnmap import (
     Fidelity,
     MappingPlan,
@@ -88,10 +88,17 @@ def load_network(path: Path) -> nn.Module:
 def setup_text(config: EvaluationFile) -> str:
     """Everything but the network that determines a task's result, as canonical JSON.
 
-    The program's version is part of it: results of another version are not mixed in.
+    The program's version is part of it: results of another version are not mixed in. So is what a
+    cell's own SPICE files say.
     """
+    own = {}
+    if "subckt" in config.compare.cells:
+        kit = config.cell.build("subckt")
+        assert isinstance(kit, SubcktCell)
+        own = {"kit": kit.sha256}
     return canonical(
-        {
+        own
+        | {
             "program": metadata.version("xbarverify"),
             "tile": config.tile.model_dump(),
             "cell": config.cell.model_dump(exclude={"kind"}),

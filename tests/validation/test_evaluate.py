@@ -4,7 +4,9 @@ from dataclasses import asdict
 import pytest
 
 from netlists import InputError
-from validation import Store, Task, evaluate, rewrite_report, run_campaign
+from validation import Store
+from validation.campaign import Task, run_campaign
+from validation.evaluate import evaluate, rewrite_report
 from validation.experiment import tasks
 
 
