@@ -57,8 +57,8 @@ def assert_alike(tile, drive):
     # over the smallest, which holds it.
     g = linearise(tile).g_device
     full = tile.spec.v_read * float(np.asarray(tile.g).max())
-    largest = 1.0 / min((b.r for b in tile.bridges if b.r > 0), default=0.1)
-    rounding = 8 * np.finfo(float).eps * max(largest, 10.0)
+    r = np.array([0.1, *tile.wires.r_driver, *tile.wires.r_sense, *(b.r for b in tile.bridges)])
+    rounding = 8 * np.finfo(float).eps / r[r > 0].min()
     scale = max(np.abs(exact.i_in).max(), np.abs(exact.i_out).max(), full)
     scale = max(scale, rounding * tile.spec.v_read / DEFECTS_LINEAR)
     assert_close(found.i_out, exact.i_out, DEFECTS_LINEAR, scale=scale)
