@@ -160,6 +160,8 @@ def cell_law(
     if surface is None:
         v_read = tile.spec.v_read
         least, most = min(v_low, -v_read if v_low < 0 else 0.0), max(v_high, v_read)
+        if most - least > cell.rram.v_max:  # the wider range serves more tiles, where it can
+            least, most = v_low, v_high
         surface = calibrate_surface(cell, least, most)
         if not surface.on_target:
             warnings.warn(
