@@ -11,6 +11,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,17 +97,21 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="networks; all where left out")
     parser.add_argument("-o", type=Path, help="write the table to this CSV file")
     chosen = parser.parse_args()
-    with Progress(transient=True) as progress:
-        rows = [row for name in chosen.names or NETWORKS for row in audit(name, progress)]
     table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*[str(row[column]) for column in COLUMNS])
-    Console(width=200).print(table)
-    if chosen.o:
-        with chosen.o.open("w", newline="") as file:
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(transient=True))
+        writer = None
+        if chosen.o:
+            file = stack.enter_context(chosen.o.open("w", newline=""))
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows)
+        for name in chosen.names or NETWORKS:
+            for row in audit(name, progress):
+                table.add_row(*[str(row[column]) for column in COLUMNS])
+                if writer:  # a long run leaves what it has
+                    writer.writerow(row)
+                    file.flush()
+    Console(width=200).print(table)
 
 
 if __name__ == "__main__":
