@@ -12,15 +12,13 @@ from circuitsim.characterise import calibrate_surface
 from circuitsim.defective_cells import with_defective_cells
 from circuitsim.patched_law import PatchedLaw
 from circuitsim.polynomial_surface import PolynomialSurface, term_powers
-from circuitsim.series_law import SeriesLaw
+from circuitsim.series_law import LEAST, SeriesLaw
 from circuitsim.series_surface import SeriesSurface
 from circuitsim.solution import FloatArray
 from netlists.cells import OneR
 from netlists.devices import SinhConduction
 from netlists.errors import InputError
 from netlists.tile import Access, Tile
-
-LEAST = 1e-18  # S; what ngspice is asked to keep in every transistor (gmin)
 
 
 class CellLaw(Protocol):
