@@ -38,8 +38,8 @@ class NetworkAudit:
             found.append(f"NONLINEAR is off by {self.nonlinear_max:.2g} steps")
         if not self.linear_p99 <= LINEAR_LIMIT:
             found.append(
-                f"wires too resistive for LINEAR, which is off by {self.linear_p99:.2g} steps at "
-                "p99; use NONLINEAR, smaller tiles or better wires"
+                "wires too resistive for LINEAR with these cells: off by "
+                f"{self.linear_p99:.2g} steps at p99; use NONLINEAR, smaller tiles or better wires"
             )
         return "; ".join(found) or "within limits"
 
