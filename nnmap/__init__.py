@@ -1,12 +1,14 @@
 """Networks on tiles: encoding, placement, converters, faults, fidelities."""
 
-from nnmap.checkpoint import load_checkpoint
+from nnmap.agreement import Agreement, agreement
+from nnmap.checkpoint import load_checkpoint, save_checkpoint
 from nnmap.chips import inject_faults, vary_devices, with_read_noise
 from nnmap.cnns import (
     alexnet,
     bnn_vgg,
     convnet_quick,
     lenet_caffe,
+    lenet_remeco,
     mobilenet_v2,
     vgg13,
 )
@@ -20,14 +22,16 @@ from nnmap.layers import MappedLayer, MappedLinear, ReadNoise
 from nnmap.matrix import Matrix
 from nnmap.models import bnn_mlp, lenet, mlp
 from nnmap.operator import Fidelity
+from nnmap.quantise import plain, quantise_aware
 from nnmap.resnet import ResNetCifar, resnet20
 from nnmap.slicing import SlicedOffset, SlicedPair, Slicing
 from nnmap.table import MappingRow, MappingTable, mapping_table
-from nnmap.training import Recipe, accuracy, fit, train
+from nnmap.training import Recipe, accuracy, fit
 
 __all__ = [
     "ENCODINGS",
     "Adc",
+    "Agreement",
     "Balanced",
     "Dac",
     "Dataset",
@@ -47,6 +51,7 @@ __all__ = [
     "Slicing",
     "Unbalanced",
     "accuracy",
+    "agreement",
     "alexnet",
     "at_fidelity",
     "bnn_mlp",
@@ -57,14 +62,17 @@ __all__ = [
     "inject_faults",
     "lenet",
     "lenet_caffe",
+    "lenet_remeco",
     "load_checkpoint",
     "map_network",
     "mapped_layers",
     "mapping_table",
     "mlp",
     "mobilenet_v2",
+    "plain",
+    "quantise_aware",
     "resnet20",
-    "train",
+    "save_checkpoint",
     "vary_devices",
     "vgg13",
     "with_read_noise",

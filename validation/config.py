@@ -4,7 +4,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+)
 
 from netlists import (
     Bsim4Nmos,
@@ -20,6 +28,8 @@ from netlists import (
     Wires,
 )
 from nnmap import Fidelity, MappingPlan, Recipe
+from nnmap.catalogue import NETWORKS as CATALOGUE
+from nnmap.data import Inputs
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 CellKind = Literal["1r", "1t1r", "1t2r"]
@@ -123,7 +133,7 @@ class CellFile(_Section):
     range: RangeSection = RangeSection()
 
 
-class NetworkSection(_Section):
+class PerceptronSection(_Section):
     """[network]: data set, binary-weight perceptron, training."""
 
     dataset: Literal["digits", "mnist", "fashion"]
@@ -133,15 +143,71 @@ class NetworkSection(_Section):
     lr: float = Field(default=0.01, gt=0)
     seed: int = 0
 
-    def recipe(self, activation: str) -> Recipe:
-        """How the network with this activation is trained."""
-        return Recipe(
-            hidden=self.hidden,
-            activation=activation,
-            epochs=self.epochs,
-            lr=self.lr,
-            seed=self.seed,
-        )
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What tells the networks of the evaluation apart: their activations."""
+        return self.activations
+
+    @property
+    def inputs(self) -> Inputs:
+        """The form in which images enter."""
+        return "flat"
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the networks are trained."""
+        return Recipe(epochs=self.epochs, lr=self.lr, seed=self.seed)
+
+    def described(self) -> str:
+        """The network in words."""
+        return f"binary-weight perceptron with hidden layers {', '.join(map(str, self.hidden))}"
+
+
+class CatalogueSection(_Section):
+    """[network]: a network of the catalogue by name, with the weights that ship or one's own.
+
+    weights: folder into which `xbarverify train NAME -o` wrote them; the package's where left out.
+    """
+
+    name: str
+    weights: str | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in CATALOGUE:
+            raise ValueError(f"no network of this name; there are {', '.join(CATALOGUE)}")
+        return name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The one network's name."""
+        return (self.name,)
+
+    @property
+    def dataset(self) -> str:
+        """The data set it was trained on."""
+        return CATALOGUE[self.name].dataset
+
+    @property
+    def inputs(self) -> Inputs:
+        """The form in which images enter."""
+        return CATALOGUE[self.name].inputs
+
+    def described(self) -> str:
+        """The network in words."""
+        return self.name
+
+
+def _kind_of_network(section: Any) -> str:
+    named = isinstance(section, CatalogueSection)
+    return "catalogue" if named or (isinstance(section, dict) and "name" in section) else "own"
+
+
+NetworkSection = Annotated[
+    Annotated[CatalogueSection, Tag("catalogue")] | Annotated[PerceptronSection, Tag("own")],
+    Discriminator(_kind_of_network),
+]
 
 
 class MappingSection(_Section):
@@ -278,7 +344,8 @@ def read_toml(path: str | Path, kind: type[File]) -> File:
 def _one_sentence(path: str, problem: ValidationError) -> str:
     findings = []
     for entry in problem.errors():
-        key = ".".join(str(part) for part in entry["loc"])
+        # pydantic names the kind of [network] it took; users wrote no such key.
+        key = ".".join(str(p) for p in entry["loc"] if p not in ("catalogue", "own"))
         given: Any = entry.get("input")
         if entry["type"] == "extra_forbidden":
             findings.append(f"unknown key {key!r}; remove it or correct its spelling")
