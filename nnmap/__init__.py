@@ -15,6 +15,7 @@ from nnmap.cnns import (
 from nnmap.convert import MappingPlan, at_fidelity, map_network, mapped_layers
 from nnmap.converters import Adc, Dac
 from nnmap.convolution import MappedConv2d
+from nnmap.cost import Cost, Figures, LayerWork, cost, figures, workload
 from nnmap.data import Dataset
 from nnmap.encode import ENCODINGS, Balanced, Unbalanced
 from nnmap.faults_as_weights import faults_as_weights
@@ -22,6 +23,7 @@ from nnmap.layers import MappedLayer, MappedLinear, ReadNoise
 from nnmap.matrix import Matrix
 from nnmap.models import bnn_mlp, lenet, mlp
 from nnmap.operator import Fidelity
+from nnmap.power import LayerPower, array_power, tile_power
 from nnmap.quantise import plain, quantise_aware
 from nnmap.resnet import ResNetCifar, resnet20
 from nnmap.slicing import SlicedOffset, SlicedPair, Slicing
@@ -33,9 +35,13 @@ __all__ = [
     "Adc",
     "Agreement",
     "Balanced",
+    "Cost",
     "Dac",
     "Dataset",
     "Fidelity",
+    "Figures",
+    "LayerPower",
+    "LayerWork",
     "MappedConv2d",
     "MappedLayer",
     "MappedLinear",
@@ -53,11 +59,14 @@ __all__ = [
     "accuracy",
     "agreement",
     "alexnet",
+    "array_power",
     "at_fidelity",
     "bnn_mlp",
     "bnn_vgg",
     "convnet_quick",
+    "cost",
     "faults_as_weights",
+    "figures",
     "fit",
     "inject_faults",
     "lenet",
@@ -73,7 +82,9 @@ __all__ = [
     "quantise_aware",
     "resnet20",
     "save_checkpoint",
+    "tile_power",
     "vary_devices",
     "vgg13",
     "with_read_noise",
+    "workload",
 ]

@@ -118,11 +118,9 @@ def train_network(
     save_checkpoint(trained, folder / f"{name}.safetensors")
     command = f"xbarverify train {name} -o FOLDER"
     content = {
-        "command": f"xbarverify train {name} -o FOLDER" + (" --full" if full else ""),
+        "command": f"{command} --full" if full else command,
         "setting": "full" if full or not network.reduced else "reduced",
-        **(
-            {"full_command": f"xbarverify train {name} -o FOLDER --full"} if network.reduced else {}
-        ),
+        "full_command": f"{command} --full" if network.reduced else command,
         "arguments": dict(setting.arguments),
         "recipe": asdict(setting.recipe),
         "weight_bits": network.weight_bits,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich import box
 from rich.console import Console
@@ -15,10 +16,11 @@ from rich.table import Table
 
 from circuitsim import NgspiceError, calibrate_surface, compare, solve
 from netlists import InputError, MissingToolError, build_circuit, check, to_spice
+from nnmap import Fidelity, array_power, at_fidelity, cost, figures, mapping_table, workload
 from validation.config import CellFile, EvaluationFile, PlanFile, TileFile, read_toml
 from validation.doctor import examine
 from validation.evaluate import Evaluation, evaluate, rewrite_report
-from validation.mapping import map_checkpoint, write_table
+from validation.mapping import mapped_checkpoint, write_table
 from validation.report import Row, audit_summary
 from validation.single import build_tile
 
@@ -136,9 +138,9 @@ def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda more: progress.advance(task, more)
 
 
-def _accuracy_table(rows: list[Row], activation: str) -> Table:
-    table = Table(title=f"{activation}: test accuracy, %, mean over chips with 95 % interval")
-    chosen = [row for row in rows if row.activation == activation]
+def _accuracy_table(rows: list[Row], label: str) -> Table:
+    table = Table(title=f"{label}: test accuracy, %, mean over chips with 95 % interval")
+    chosen = [row for row in rows if row.label == label]
     variants = list(dict.fromkeys((row.cell, row.fidelity) for row in chosen))
     table.add_column("stuck")
     for cell, fidelity in variants:
@@ -155,8 +157,8 @@ def _accuracy_table(rows: list[Row], activation: str) -> Table:
 
 
 def _show(found: Evaluation) -> None:
-    for activation in dict.fromkeys(row.activation for row in found.rows):
-        out.print(_accuracy_table(found.rows, activation))
+    for label in dict.fromkeys(row.label for row in found.rows):
+        out.print(_accuracy_table(found.rows, label))
     summary = audit_summary(found.audits)
     if summary:
         steps = summary["max_adc_steps"]
@@ -194,10 +196,36 @@ def map_command(
     output: Annotated[Path | None, typer.Option("-o", help="write the table as CSV")] = None,
 ) -> None:
     """Map a network onto tiles and print what each layer becomes."""
-    table = map_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    mapped, _ = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    table = mapping_table(mapped)
     out.print(str(table), highlight=False, soft_wrap=True)
     if output is not None:
         write_table(table, output)
+
+
+@app.command("cost")
+def cost_command(
+    checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
+    plan: TomlFile,
+    source: Annotated[str, typer.Option("--figures", help="isaac or remeco")] = "isaac",
+) -> None:
+    """Area, energy and latency of an inference: published figures, and the tiles as solved."""
+    published = figures(source)
+    mapped, sample = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    work = workload(mapped, sample[:1])
+    out.print(str(cost(work, published)), highlight=False, soft_wrap=True)
+    solved = at_fidelity(mapped, Fidelity.LINEAR)
+    powers = array_power(solved, sample, rng=np.random.default_rng(0))
+    energy = sum(
+        power.mean * one.reads * published.read_time(one)
+        for power, one in zip(powers, work, strict=True)
+    )
+    out.print(
+        f"tiles as solved (linear): {sum(power.mean for power in powers):.3g} W with all layers "
+        f"reading, {1e6 * energy:.4g} uJ an inference at the figures' read times",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command("report")

@@ -1,4 +1,4 @@
-"""A checkpoint and a plan file -> its mapping table."""
+"""A checkpoint and a plan file -> its mapping table, its cost."""
 
 import csv
 import importlib
@@ -21,7 +21,6 @@ from nnmap import (
     lenet_caffe,
     load_checkpoint,
     map_network,
-    mapping_table,
     mlp,
     mobilenet_v2,
     resnet20,
@@ -85,8 +84,10 @@ def _sample(section: ModelSection, beside: Path) -> Tensor:
     return torch.from_numpy(values).float()
 
 
-def map_checkpoint(checkpoint: Path, plan: PlanFile, *, beside: Path) -> MappingTable:
-    """The table of the checkpoint's network mapped as the plan says.
+def mapped_checkpoint(
+    checkpoint: Path, plan: PlanFile, *, beside: Path
+) -> tuple[nn.Module, Tensor]:
+    """The checkpoint's network mapped as the plan says, and the sample that set its ranges.
 
     beside: folder that the plan's file names are relative to. Raises InputError for a checkpoint
     or a plan that does not fit.
@@ -94,8 +95,8 @@ def map_checkpoint(checkpoint: Path, plan: PlanFile, *, beside: Path) -> Mapping
     model = load_checkpoint(make_network(plan.network), checkpoint)
     mapping = plan.mapping.plan(tile_spec(plan.tile, plan.cell.build()))
     rng = np.random.default_rng(plan.network.seed)
-    mapped = map_network(model, mapping, rng=rng, sample=_sample(plan.network, beside))
-    return mapping_table(mapped)
+    sample = _sample(plan.network, beside)
+    return map_network(model, mapping, rng=rng, sample=sample), sample
 
 
 def write_table(table: MappingTable, path: Path) -> None:

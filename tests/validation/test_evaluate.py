@@ -64,7 +64,7 @@ def test_audited_reads_are_those_of_the_run(tiny):
 
 
 def some_tasks(n):
-    common = {"network": "", "setup": "{}", "activation": "relu", "cell": "1r", "ocr": 1.0}
+    common = {"network": "", "setup": "{}", "label": "relu", "cell": "1r", "ocr": 1.0}
     return [Task(**common, fidelity="ideal", rate=0.1, chip=k, fault_seed=0) for k in range(n)]
 
 

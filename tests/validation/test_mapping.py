@@ -7,10 +7,10 @@ import torch
 from typer.testing import CliRunner
 
 from netlists import InputError
-from nnmap import lenet, resnet20
+from nnmap import lenet, mapping_table, resnet20
 from validation.cli import app
 from validation.config import PlanFile, read_toml
-from validation.mapping import map_checkpoint
+from validation.mapping import mapped_checkpoint
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "map_resnet20.toml"
 
@@ -32,6 +32,27 @@ def test_the_command_prints_and_writes_the_table(checkpoint, tmp_path):
     assert sum(int(line["devices"]) for line in lines) == 2 * 268_336
 
 
+PLAN = """
+[network]
+make = "lenet"
+input = [784]
+[cell]
+kind = "1r"
+"""
+
+
+def test_the_cost_command_states_its_source_and_the_solved_tiles(tmp_path):
+    torch.save(lenet(width=0.5).state_dict(), tmp_path / "half.pt")
+    plan = tmp_path / "plan.toml"
+    plan.write_text(PLAN + "[network.arguments]\nwidth = 0.5\n")
+    words = ["cost", str(tmp_path / "half.pt"), str(plan), "--figures"]
+    result = CliRunner().invoke(app, [*words, "remeco"])
+    assert result.exit_code == 0, result.output
+    assert "remeco, Table 2" in result.output and "tiles as solved (linear)" in result.output
+    wrong = CliRunner().invoke(app, [*words, "puma"])
+    assert isinstance(wrong.exception, InputError) and "isaac" in str(wrong.exception)
+
+
 def lenet_plan(**changes):
     network = {"make": "lenet", "input": [784], **changes}
     return PlanFile.model_validate({"network": network, "cell": {"kind": "1r"}})
@@ -41,7 +62,8 @@ def test_plans_take_samples_and_functions_of_ones_own(tmp_path):
     torch.save(lenet(width=0.5).state_dict(), tmp_path / "half.pt")
     np.save(tmp_path / "x.npy", np.ones((3, 784)))
     plan = lenet_plan(make="nnmap.models:lenet", arguments={"width": 0.5}, sample="x.npy")
-    assert len(map_checkpoint(tmp_path / "half.pt", plan, beside=tmp_path).rows) == 5
+    mapped, _ = mapped_checkpoint(tmp_path / "half.pt", plan, beside=tmp_path)
+    assert len(mapping_table(mapped).rows) == 5
 
 
 @pytest.mark.parametrize(
@@ -60,7 +82,7 @@ def test_plans_that_do_not_fit_are_told(changes, words, tmp_path):
     torch.save(lenet().state_dict(), tmp_path / "lenet.pt")
     np.save(tmp_path / "x.npy", np.ones((3, 784)))
     with pytest.raises(InputError, match=words):
-        map_checkpoint(tmp_path / "lenet.pt", lenet_plan(**changes), beside=tmp_path)
+        mapped_checkpoint(tmp_path / "lenet.pt", lenet_plan(**changes), beside=tmp_path)
 
 
 def test_a_plan_file_with_an_unknown_key_is_refused(tmp_path):
