@@ -8,11 +8,12 @@ from torch import nn
 from nnmap.convert import map_network, mapped_layers
 from nnmap.data import Dataset
 from nnmap.plan import MappingPlan
-from nnmap.quantise import plain, quantise_aware
+from nnmap.quantise import plain, quantise_aware, unquantised
 from nnmap.training import accuracy
 
 SAMPLE = 512  # training images that set converter ranges
 BATCH = 250
+FORMS = ("unmapped", "quantised", "ideal", "converted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +41,16 @@ class Agreement:
 def agreement(model: nn.Module, plan: MappingPlan, data: Dataset) -> Agreement:
     """Measure a network on the test images of `data`, which are in the form it takes.
 
-    Converter ranges are set from training images. Arithmetic on tiles is float32.
+    A quantisation-aware network is unmapped with its weights as trained, before rounding. Converter
+    ranges are set from training images. Arithmetic on tiles is float32.
     """
     sample = data.train_x[:SAMPLE]
     bits = plan.weight_bits
-    quantised = model if bits is None else plain(quantise_aware(model, bits))
+    held = plain(model)
+    quantised = held if bits is None else plain(quantise_aware(held, bits))
 
     def mapped(chosen: MappingPlan) -> nn.Module:
-        return map_network(model, chosen, rng=np.random.default_rng(0), sample=sample).float()
+        return map_network(held, chosen, rng=np.random.default_rng(0), sample=sample).float()
 
     def score(network: nn.Module) -> float:
         return accuracy(network, data.test_x, data.test_y, batch=BATCH)
@@ -56,7 +59,7 @@ def agreement(model: nn.Module, plan: MappingPlan, data: Dataset) -> Agreement:
     on_tiles = score(converted)
     clips = [layer.clips for _, layer in mapped_layers(converted)]
     return Agreement(
-        unmapped=score(model),
+        unmapped=score(unquantised(model)),
         quantised=score(quantised),
         ideal=score(mapped(replace(plan, dac_bits=None, adc_bits=None, inputs="parallel"))),
         converted=on_tiles,

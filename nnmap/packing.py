@@ -9,10 +9,10 @@ that the network computes with.
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from netlists.errors import InputError
 from nnmap.models import Binarise
+from nnmap.parametrised import weight_form
 from nnmap.quantise import fixed_point
 
 STORED = "parametrizations.weight.original"
@@ -35,7 +35,7 @@ def pack(model: nn.Module) -> dict[str, Tensor]:
             kind = torch.int8 if bits <= 8 else torch.int16 if bits <= 16 else torch.int32
             state[f"{prefix}weight:integers"] = whole.to(kind)
             state[f"{prefix}weight:step"] = torch.tensor(step, dtype=torch.float64)
-        elif _is_binary(layer):
+        elif isinstance(weight_form(layer), Binarise):
             original = state.pop(prefix + STORED)
             bits_of = np.packbits((original >= 0).numpy().ravel())
             state[f"{prefix}{STORED}:bits"] = torch.from_numpy(bits_of)
@@ -59,12 +59,6 @@ def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
                 raise InputError(f"{key} is stored without {other}.")
             state[name] = (_fixed if part == "integers" else _binary)(value, packed[other])
     return state
-
-
-def _is_binary(layer: nn.Module) -> bool:
-    if not parametrize.is_parametrized(layer, "weight"):
-        return False
-    return isinstance(layer.parametrizations["weight"][0], Binarise)  # type: ignore[index]
 
 
 def _fixed(whole: Tensor, step: Tensor) -> Tensor:

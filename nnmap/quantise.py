@@ -7,7 +7,7 @@ Bengio et al. 2013, arXiv:1308.3432).
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from netlists.errors import InputError
+from nnmap.parametrised import original_weight, store_weight, weight_form
 from nnmap.slicing import Slicing
 
 
@@ -107,7 +108,7 @@ def quantise_aware(
     for layer in list(_layers(model)):
         if hasattr(layer, "input_quantiser") or fixed_point(layer):
             raise InputError("the network is quantisation-aware already; take plain(model) first.")
-        if not parametrize.is_parametrized(layer, "weight"):
+        if weight_form(layer) is None:
             parametrize.register_parametrization(layer, "weight", FixedPoint(weight_bits))
         if input_bits is not None:
             layer.add_module("input_quantiser", InputQuantiser(input_bits))
@@ -117,27 +118,25 @@ def quantise_aware(
 
 def fixed_point(layer: nn.Module) -> FixedPoint | None:
     """What quantises the layer's weights, if anything does."""
-    if not parametrize.is_parametrized(layer, "weight"):
-        return None
-    form = layer.parametrizations["weight"][0]  # type: ignore[index]
+    form = weight_form(layer)
     return form if isinstance(form, FixedPoint) else None
 
 
 def plain(model: nn.Module) -> nn.Module:
     """A copy of ordinary layers that hold the quantised weights; inputs are no longer rounded."""
-    return _ordinary(model, quantised=True)
+    return _ordinary(model, lambda layer: layer.weight)
 
 
 def unquantised(model: nn.Module) -> nn.Module:
     """A copy of ordinary layers that hold the weights as trained, before rounding."""
-    return _ordinary(model, quantised=False)
+    return _ordinary(model, original_weight)
 
 
-def _ordinary(model: nn.Module, *, quantised: bool) -> nn.Module:
+def _ordinary(model: nn.Module, weight: Callable[[nn.Linear | nn.Conv2d], Tensor]) -> nn.Module:
     model = copy.deepcopy(model)
     for layer in list(_layers(model)):
         if fixed_point(layer):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=quantised)
+            store_weight(layer, weight(layer))
         if hasattr(layer, "input_quantiser"):
             del layer.input_quantiser
             for key, hook in list(layer._forward_pre_hooks.items()):

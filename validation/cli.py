@@ -17,6 +17,8 @@ from rich.table import Table
 from circuitsim import NgspiceError, calibrate_surface, compare, solve
 from netlists import InputError, MissingToolError, build_circuit, check, to_spice
 from nnmap import Fidelity, array_power, at_fidelity, cost, figures, mapping_table, workload
+from nnmap.agreement import FORMS
+from nnmap.pretrained import NETWORKS, batches, images, train_network
 from validation.config import CellFile, EvaluationFile, PlanFile, TileFile, read_toml
 from validation.doctor import examine
 from validation.evaluate import Evaluation, evaluate, rewrite_report
@@ -189,9 +191,25 @@ def evaluate_command(
     _show(found)
 
 
+@app.command("train")
+def train_command(
+    name: Annotated[str, typer.Argument(help=f"one of {', '.join(NETWORKS)}", show_default=False)],
+    folder: Annotated[Path, typer.Option("-o", help="write weights and manifest here")],
+    full: Annotated[bool, typer.Option("--full", help="the paper's size, not the shipped")] = False,
+    device: Annotated[str, typer.Option(help="where torch computes: cpu, cuda")] = "cpu",
+) -> None:
+    """Train a network of the papers; write its weights and a manifest with its accuracies."""
+    data = images(name)
+    with _bar("training, batches", batches(name, data, full=full)) as done:
+        found = train_network(name, folder, data=data, full=full, device=device, on_batch=done)
+    shown = ", ".join(f"{form} {100 * found['test_accuracy'][form]:.2f} %" for form in FORMS)
+    out.print(f"{name} ({found['setting']}): {shown}", highlight=False, soft_wrap=True)
+    out.print(f"weights: {folder / name}.safetensors", soft_wrap=True)
+
+
 @app.command("map")
 def map_command(
-    checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
+    checkpoint: Annotated[Path, typer.Argument(help=".safetensors, or what torch.save wrote")],
     plan: TomlFile,
     output: Annotated[Path | None, typer.Option("-o", help="write the table as CSV")] = None,
 ) -> None:
@@ -205,7 +223,7 @@ def map_command(
 
 @app.command("cost")
 def cost_command(
-    checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
+    checkpoint: Annotated[Path, typer.Argument(help=".safetensors, or what torch.save wrote")],
     plan: TomlFile,
     source: Annotated[str, typer.Option("--figures", help="isaac or remeco")] = "isaac",
 ) -> None:

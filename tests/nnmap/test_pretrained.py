@@ -1,55 +1,123 @@
+"""Networks of the catalogue: sizes, plans, shipped weights, and how a user trains them again."""
+
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from netlists import InputError, TileSpec, Wires
+from netlists import InputError
 from nnmap import (
     Fidelity,
     MappingPlan,
     Recipe,
     accuracy,
+    agreement,
     at_fidelity,
     fit,
     lenet,
     map_network,
-    mapped_layers,
     mlp,
+    quantise_aware,
 )
+from nnmap import pretrained as shipped
+from nnmap.catalogue import Setting
+from nnmap.cnns import lenet_remeco
 from nnmap.data import load
-from nnmap.pretrained import NETWORKS, manifest, pretrained, weights_hash
+from nnmap.pretrained import NETWORKS, manifest, plan, pretrained, reference, weights_hash
 from tests.tolerances import assert_close
 
-# remeco, Table 2: 8-bit weights on two 4-bit devices.
-SPEC = TileSpec(rows=64, cols=64, wires=Wires(r_row_segment=2.0, r_col_segment=2.0))
-
-
-def remeco(**options):
-    return MappingPlan(spec=SPEC, weight_bits=8, device_bits=4, **options)
+MNIST = [name for name, network in NETWORKS.items() if network.dataset == "mnist"]
+LIMIT = 0.002  # 0.2 points
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_shipped_weights_are_those_of_their_manifest(name):
-    assert weights_hash(pretrained(name)) == manifest(name)["weights_sha256"]
-    with pytest.raises(InputError, match="network='vgg'"):
-        pretrained("vgg")
+    model, facts = pretrained(name), manifest(name)
+    assert weights_hash(model) == facts["weights_sha256"] and not model.training
+    assert facts["setting"] == ("reduced" if reference(name).reduced else "full")
+    assert facts["full_command"].startswith(f"xbarverify train {name} ")
+    assert len(facts["data"]["sha256"]) == 64 and facts["torch"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_manifests_state_accuracies_that_agree(name):
+    found = manifest(name)["test_accuracy"]
+    three = [found[form] for form in ("unmapped", "quantised", "ideal")]
+    assert max(three) - min(three) <= LIMIT
+    assert abs(found["converted"] - found["unmapped"]) <= LIMIT
+
+
+def test_all_weights_together_stay_small():
+    assert sum(path.stat().st_size for path in shipped.FOLDER.iterdir()) < 4.5e6
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", NETWORKS)
-def test_shipped_networks_keep_their_accuracy_when_quantised_and_mapped(name):
-    """On 1000 images; `python -m benchmarks.networks` measures all 10,000."""
+@pytest.mark.parametrize("name", MNIST)
+def test_mnist_networks_keep_their_accuracy_when_quantised_and_mapped(name):
+    """On 200 images; `python -m benchmarks.accuracy` measures all 10,000."""
     data = load("mnist")
-    model, x, y = pretrained(name), data.test_x[:1000], data.test_y[:1000]
-    mapped = map_network(model, remeco(), rng=np.random.default_rng(0), sample=data.train_x[:128])
-    assert accuracy(model, x, y) > 0.97
-    assert abs(accuracy(mapped, x, y) - accuracy(model, x, y)) <= 0.003
-    assert sum(layer.clips.adc for _, layer in mapped_layers(mapped)) < 1000
+    few = replace(
+        data,
+        train_x=data.train_x[:512],
+        train_y=data.train_y[:512],
+        test_x=data.test_x[:200],
+        test_y=data.test_y[:200],
+    ).prepared(reference(name).inputs)
+    found = agreement(pretrained(name), plan(name), few)
+    assert found.unmapped > 0.96
+    assert found.spread <= 1 / 200 and abs(found.converted - found.unmapped) <= 2 / 200
+    assert found.adc_clipped < 1e-3
+
+
+def test_digits_keep_their_accuracy_when_quantised_and_mapped():
+    data = load("digits")
+    recipe = Recipe(epochs=15)
+    trained = fit(lambda: quantise_aware(mlp((64, 32, 10)), 8), recipe, data)
+    for paper in ("lenet-mnist", "mlp-mnist", "vgg13-cifar10"):
+        found = agreement(trained, plan(paper), data)
+        assert found.unmapped > 0.9
+        assert found.spread < 1.5 / len(data.test_x)
+        assert abs(found.converted - found.unmapped) < 0.01
+
+
+# Bits a weight, devices they take, tile, and layers left digital.
+PLANS = {
+    "bnn-mlp2-mnist": (None, None, 64, "offset", False),
+    "bnn-vgg-cifar10": (None, None, 64, "pair", False),
+    "lenet-remeco-mnist": (8, 4, 64, "pair", False),
+    "alexnet-cifar10": (8, 4, 64, "pair", False),
+    "convnet-quick-cifar10": (16, 2, 128, "offset", False),
+    "mobilenet-v2-cifar10": (8, 8, 128, "offset", True),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_plans_are_those_of_the_papers(name):
+    p = plan(name)
+    found = (p.weight_bits, p.device_bits, p.spec.rows, p.encoding, p.digital_1x1)
+    assert found == PLANS[name]
+
+
+def test_sixteen_bits_fit_single_level_devices_too():
+    slc = replace(plan("mlp-mnist"), device_bits=1)
+    model, x = pretrained("mlp-mnist"), torch.rand(2, 784)
+    mapped = map_network(
+        model.double(),
+        replace(slc, dac_bits=None, adc_bits=None),
+        rng=np.random.default_rng(0),
+        sample=x.double(),
+    )
+    assert mapped[0].matrix.encoding.slices == 16
+    with torch.no_grad():
+        assert_close(mapped(x.double()).numpy(), model(x.double()).numpy(), 1e-6)
 
 
 def test_quantised_in_torch_or_on_tiles_gives_the_same_logits():
     model, x = pretrained("lenet-mnist").double(), torch.rand(4, 784).double()
-    plan = remeco(dac_bits=None, adc_bits=None)
-    mapped = map_network(model, plan, rng=np.random.default_rng(0), sample=x)
+    bare = replace(plan("lenet-mnist"), dac_bits=None, adc_bits=None)
+    mapped = map_network(model, bare, rng=np.random.default_rng(0), sample=x)
     with torch.no_grad():
         for layer in model:
             if hasattr(layer, "weight"):
@@ -62,8 +130,11 @@ def test_quantised_in_torch_or_on_tiles_gives_the_same_logits():
 
 def test_networks_have_the_sizes_they_state():
     assert sum(p.numel() for p in lenet().parameters()) == 61_706
+    assert sum(p.numel() for p in lenet_remeco().parameters()) == 866_068
     assert lenet(image=(3, 32, 32), width=0.5)(torch.rand(2, 3072)).shape == (2, 10)
+    assert lenet_remeco(width=0.1)(torch.rand(2, 1, 28, 28)).shape == (2, 10)
     assert mlp((784, 32, 16, 10))(torch.rand(2, 784)).shape == (2, 10)
+    assert mlp((784, 32, 16, 10), width=0.5)[2].weight.shape == (8, 16)
     with pytest.raises(InputError, match="too small"):
         lenet(image=(1, 8, 8))
     with pytest.raises(InputError, match="gelu"):
@@ -72,7 +143,49 @@ def test_networks_have_the_sizes_they_state():
         mlp((4,))
 
 
-def test_any_network_can_be_fitted():
-    data = load("digits")
-    model = fit(lambda: mlp((64, 32, 10)), Recipe(epochs=15), data)
-    assert accuracy(model, data.test_x, data.test_y) > 0.9
+@pytest.mark.parametrize("name", NETWORKS)
+def test_full_settings_build_the_published_networks(name):
+    full = reference(name).full
+    with torch.device("meta"):
+        network = reference(name).make(**full.arguments)
+    assert full.arguments.get("width", 1.0) == 1.0
+    assert sum(p.numel() for p in network.parameters()) > 60_000
+
+
+@pytest.fixture
+def digits_network(monkeypatch):
+    """A network of the catalogue that trains in a second."""
+    setting = Setting(recipe=Recipe(epochs=4), arguments={"sizes": (64, 32, 10)})
+    full = replace(setting, arguments={"sizes": (64, 64, 10)})
+    network = replace(
+        reference("mlp-mnist"), dataset="digits", full=full, shipped=setting, weight_bits=8
+    )
+    monkeypatch.setitem(NETWORKS, "digits", network)
+    return network
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_training_writes_weights_and_a_manifest(digits_network, full, tmp_path):
+    data, heard = shipped.images("digits"), []
+    options = {"data": data, "full": full, "on_batch": heard.append}
+    found = shipped.train_network("digits", tmp_path / "a", **options)
+    assert sum(heard) == shipped.batches("digits", data, full=full)
+    assert found == manifest("digits", tmp_path / "a")
+    assert found["setting"] == ("full" if full else "reduced")
+    assert ("--full" in found["command"]) is full
+    model = pretrained("digits", tmp_path / "a")
+    assert model[0].out_features == (64 if full else 32)
+    assert accuracy(model, data.test_x, data.test_y) == found["test_accuracy"]["quantised"]
+    again = shipped.train_network("digits", tmp_path / "b", data=data, full=full)
+    assert again["weights_sha256"] == found["weights_sha256"]
+
+
+def test_what_is_not_there_is_told(digits_network, tmp_path):
+    with pytest.raises(InputError, match="network='vgg'"):
+        pretrained("vgg")
+    with pytest.raises(InputError, match=r"xbarverify train digits -o"):
+        pretrained("digits", tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be made"):
+        shipped.train_network("digits", Path(tmp_path / "file"), data=load("digits"))
+    assert isinstance(plan("digits"), MappingPlan)
