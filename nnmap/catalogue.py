@@ -98,7 +98,9 @@ REMECO = MappingPlan(
     device_bits=4,
 )
 # rramedy, Section V: 16-bit fixed point on eight 2-bit MLC devices, 128x128 crossbars of bare
-# memories (Section II). Resistances and wires are not given.
+# memories (Section II). Resistances, wires and converters are not given. Each column's converter
+# has a range of its own: high digits of weights are mostly 0, low ones are not, and the offset
+# column carries more than either.
 RRAMEDY_MLC = MappingPlan(
     spec=TileSpec(
         rows=128,
@@ -109,6 +111,7 @@ RRAMEDY_MLC = MappingPlan(
     encoding="offset",
     weight_bits=16,
     device_bits=2,
+    adc_range="column",
 )
 # drop-connect, Section III: one 8-bit device a weight, 1x1 convolutions digital (Section II-C),
 # costs of ISAAC, whose crossbars are 128x128. Resistances and wires are not given.
@@ -167,8 +170,8 @@ NETWORKS: dict[str, Reference] = {
     "bnn-mlp2-mnist": _mnist(
         bnn_mlp, BNN_1T1R, _full(12, lr=0.01, sizes=(784, 512, 10)), inputs="flat"
     ),
-    # fpt, Section IV-A: an MLP of Courbariaux et al. 2016 with binary weights and activations. That
-    # has 4096 features a layer, times 3 in fpt.
+    # fpt, Section IV-A: the MLP of Courbariaux et al. 2016, binary weights and activations. Three
+    # layers of weights and 512 features reach fpt's accuracy (98.00 %); the original has 4096.
     "bnn-mlp3-mnist": _mnist(
         bnn_mlp,
         FPT,
@@ -198,27 +201,27 @@ NETWORKS: dict[str, Reference] = {
         convnet_quick,
         RRAMEDY_MLC,
         _full(100, lr=0.001, augment=True),
-        _full(8, lr=0.001, augment=True),
+        _full(6, lr=0.001, augment=True),
         weight_bits=16,
     ),
     "bnn-vgg-cifar10": _cifar10(
         bnn_vgg,
         FPT,
         _full(150, lr=0.005, augment=True, inflation=3.0),
-        _full(4, lr=0.005, augment=True, width=3 / 16),
+        _full(3, lr=0.005, augment=True, width=3 / 16),
     ),
     "alexnet-cifar10": _cifar10(
         alexnet,
         REMECO,
         _full(60, lr=0.0003, augment=True),
-        _full(4, lr=0.001, augment=True, width=1 / 16),
+        _full(3, lr=0.001, augment=True, width=1 / 16),
         weight_bits=8,
     ),
     "vgg13-cifar10": _cifar10(
         vgg13,
         DROP_CONNECT,
         _full(150, lr=0.001, augment=True),
-        _full(7, lr=0.002, augment=True, width=3 / 16),
+        _full(8, lr=0.002, augment=True, width=1 / 8),
         weight_bits=8,
     ),
     "mobilenet-v2-cifar10": _cifar10(

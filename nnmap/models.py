@@ -98,7 +98,7 @@ def lenet(
 
     Takes flat images [n, pixels] of the given (channels, height, width). Width 1 is LeNet-5 (LeCun
     et al. 1998) with ReLU and maximum pooling: 6 and 16 channels, 120 and 84 features, 61.7 K
-    weights on MNIST. remeco names 866 K weights and no sizes; width 4 holds 950 K.
+    weights on MNIST. `lenet_remeco` has the 866 K parameters that remeco names.
     """
     channels, height, side = image
     a, b, c, d = (max(1, round(n * width)) for n in (6, 16, 120, 84))
