@@ -32,6 +32,7 @@ test_images = 20
 [audit]
 samples = 0
 """
+NAMED = 'name = "t"\n[network]\nname = "lenet-mnist"\n[faults]\nrates = [0.1]\n'
 
 
 def run(monkeypatch, capsys, *words):
@@ -73,6 +74,9 @@ BAD = [
     ("evaluate", CAMPAIGN.replace("digits", "cats"), "network.dataset = 'cats'"),
     ("evaluate", CAMPAIGN.replace('name = "t"', 'name = "../x"'), "name = '../x'"),
     ("evaluate", CAMPAIGN.replace('dataset = "digits"', ""), "'network.dataset' is missing"),
+    ("evaluate", CAMPAIGN.replace("dataset", "name"), "unknown key 'network.hidden'"),
+    ("evaluate", NAMED.replace("lenet-mnist", "vgg99"), "network.name = 'vgg99': value error, no"),
+    ("evaluate", NAMED.replace("name =", "size ="), "'network.dataset' is missing"),
 ]
 
 
@@ -193,6 +197,15 @@ def _finished(path):
 
 
 @pytest.mark.ngspice
+def test_train_writes_what_evaluate_and_map_read(xbarverify, digits_network, tmp_path):
+    code, out, err = xbarverify("train", "digits", "-o", tmp_path / "w")
+    assert code == 0, err
+    assert "digits (full): unmapped" in out and "training" in err
+    assert {p.suffix for p in (tmp_path / "w").iterdir()} == {".json", ".safetensors"}
+    code, _, err = xbarverify("train", "nobody", "-o", tmp_path / "w")
+    assert code == 2 and "network='nobody' is not one of" in err.replace("\n", " ")
+
+
 def test_calibrate_writes_a_surface_and_states_its_error(xbarverify, tmp_path):
     target = tmp_path / "cell.json"
     code, out, _ = xbarverify("calibrate", ROOT / "examples" / "cell_bsim4.toml", "-o", target)

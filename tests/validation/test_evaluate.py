@@ -4,8 +4,10 @@ from dataclasses import asdict
 import pytest
 
 from netlists import InputError
-from validation import Store, Task, evaluate, rewrite_report, run_campaign
-from validation.experiment import tasks
+from nnmap.pretrained import images, manifest, train_network
+from validation import EvaluationFile, Store, Task, evaluate, rewrite_report, run_campaign
+from validation.experiment import run_task, tasks
+from validation.networks import trained_network
 
 
 def contents(folder):
@@ -61,6 +63,42 @@ def test_audited_reads_are_those_of_the_run(tiny):
     for audit in found.audits:
         assert 0 < audit["max_relative"] < 5e-3 < audit["ideal_max_relative"]
         assert audit["max_adc_steps"] < 1.0
+
+
+def of_catalogue(tiny, **network):
+    content = tiny.model_dump(mode="json")
+    return EvaluationFile.model_validate({**content, "network": network})
+
+
+@pytest.mark.ngspice
+def test_networks_of_the_catalogue_are_evaluated_with_the_weights_of_a_folder(
+    tiny, digits_network, tmp_path
+):
+    folder = tmp_path / "weights"
+    config = of_catalogue(tiny, name="digits", weights=str(folder))
+    with pytest.raises(InputError, match="xbarverify train digits -o"):
+        evaluate(config)
+    train_network("digits", folder, data=images("digits"))
+    eight = config.mapping.model_copy(update={"weight_bits": 8, "device_bits": 4})
+    found = evaluate(config.model_copy(update={"mapping": eight}))
+    assert {row.label for row in found.rows} == {"digits"} and found.ran == 8
+    clean = {row.accuracy.mean for row in found.rows if row.rate == 0.0}
+    assert min(clean) > 0.7
+    assert "digits, digits," in found.report.read_text()
+    rewrite_report(config.folder())
+
+
+@pytest.mark.data
+def test_convolutional_networks_of_the_catalogue_run_with_shipped_weights(tiny):
+    config = of_catalogue(tiny, name="lenet-mnist")
+    file, sha256 = trained_network(config, "lenet-mnist", on_epoch=lambda done: None)
+    assert sha256 == manifest("lenet-mnist")["weights_sha256"]
+    clean, faulty = (
+        run_task(task, file)
+        for task in tasks(config, {"lenet-mnist": sha256})
+        if (task.chip, task.fidelity) == (0, "ideal")
+    )
+    assert clean["accuracy"] > 0.95 > faulty["accuracy"] and faulty["stuck_lrs"] > 0.08
 
 
 def some_tasks(n):
