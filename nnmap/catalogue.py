@@ -114,7 +114,10 @@ RRAMEDY_MLC = MappingPlan(
     adc_range="column",
 )
 # drop-connect, Section III: one 8-bit device a weight, 1x1 convolutions digital (Section II-C),
-# costs of ISAAC, whose crossbars are 128x128. Resistances and wires are not given.
+# costs of ISAAC, whose crossbars are 128x128. A cell stuck at HRS reads as a weight of 0 (Section
+# I), as it does in pairs but not beside an offset column: the column is the sign, the device the 7
+# other bits. As above, resistances, wires and converters are not given, and columns have ranges of
+# their own.
 DROP_CONNECT = MappingPlan(
     spec=TileSpec(
         rows=128,
@@ -122,9 +125,10 @@ DROP_CONNECT = MappingPlan(
         wires=Wires(r_row_segment=1.0, r_col_segment=1.0),
         cell=OneR(),
     ),
-    encoding="offset",
+    encoding="pair",
     weight_bits=8,
-    device_bits=8,
+    device_bits=7,
+    adc_range="column",
     digital_1x1=True,
 )
 
@@ -201,7 +205,7 @@ NETWORKS: dict[str, Reference] = {
         convnet_quick,
         RRAMEDY_MLC,
         _full(100, lr=0.001, augment=True),
-        _full(6, lr=0.001, augment=True),
+        _full(5, lr=0.001, augment=True),
         weight_bits=16,
     ),
     "bnn-vgg-cifar10": _cifar10(
@@ -228,7 +232,7 @@ NETWORKS: dict[str, Reference] = {
         mobilenet_v2,
         DROP_CONNECT,
         _full(150, lr=0.001, augment=True),
-        _full(3, lr=0.003, augment=True, width=0.25),
+        _full(2, lr=0.003, augment=True, width=0.25),
         weight_bits=8,
     ),
     "resnet20-cifar10": _cifar10(

@@ -89,7 +89,7 @@ PLANS = {
     "lenet-remeco-mnist": (8, 4, 64, "pair", False),
     "alexnet-cifar10": (8, 4, 64, "pair", False),
     "convnet-quick-cifar10": (16, 2, 128, "offset", False),
-    "mobilenet-v2-cifar10": (8, 8, 128, "offset", True),
+    "mobilenet-v2-cifar10": (8, 7, 128, "pair", True),
 }
 
 
