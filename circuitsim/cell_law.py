@@ -6,13 +6,14 @@ from typing import Protocol
 import numpy as np
 
 from circuitsim.cell_kernels import sinh_step, surface_step
-from circuitsim.cellsurface import CellSurface
+from circuitsim.cellsurface import CellSurface, term_powers
 from circuitsim.characterise import calibrate_surface
+from circuitsim.defective_cells import with_defective_cells
 from circuitsim.solution import FloatArray
 from netlists.cells import OneR
 from netlists.devices import SinhRram
 from netlists.errors import InputError
-from netlists.tile import Tile
+from netlists.tile import Access, Tile
 
 
 class CellLaw(Protocol):
@@ -39,10 +40,14 @@ class CellLaw(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SurfaceLaw:
-    """Transistor cells: one calibrated surface, each cell's polynomials at its own state."""
+    """Transistor cells: one calibrated surface, each cell's polynomials at its own state.
+
+    polynomials: [rows, cols, 2, terms] as `CellSurface.polynomials` gives them, of this degree;
+    those of cells whose transistor is stuck or off are another's on the same voltages.
+    """
 
     surface: CellSurface
-    g: FloatArray
+    degree: int
     polynomials: FloatArray
 
     def step(
@@ -59,8 +64,8 @@ class SurfaceLaw:
         surface_step(
             v_row,
             v_col,
-            self.polynomials,
-            s.degree,
+            self.polynomials.reshape(-1, *self.polynomials.shape[2:]),
+            self.degree,
             s.v_low,
             s.v_high,
             g0,
@@ -71,9 +76,16 @@ class SurfaceLaw:
 
     def slopes(self, v_row: FloatArray, v_col: FloatArray) -> FloatArray:
         """The mean of the slopes with either voltage."""
-        low, high = self.surface.v_low, self.surface.v_high
-        pair = self.surface.slopes(np.clip(v_row, low, high), np.clip(v_col, low, high), self.g)
-        return np.maximum((pair[0] + pair[1]) / 2, 0.0)
+        low, high, scale = self.surface.v_low, self.surface.v_high, self.surface.scale
+        drive, sense = (np.clip(v, low, high)[..., None] for v in (v_row, v_col))
+        d = drive - sense
+        u, t = scale * np.abs(d) - 1, scale * (np.minimum(drive, sense) - low) - 1
+        a, b = term_powers(self.degree).T
+        by_u, by_t = a * u ** np.maximum(a - 1, 0) * t**b, b * u**a * t ** np.maximum(b - 1, 0)
+        terms = u**a * t**b + scale * np.abs(d) * (by_u - by_t / 2)
+        forward, backward = self.polynomials[..., 0, :], self.polynomials[..., 1, :]
+        mean = (np.where(d >= 0, forward, backward) * terms).sum(axis=-1)
+        return np.asarray(np.maximum(mean, 0.0))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,7 +117,7 @@ class SinhLaw:
 def cell_law(
     tile: Tile, *, v_low: float, v_high: float, surface: CellSurface | None = None
 ) -> CellLaw:
-    """The law of a tile's cells, faults applied, for inputs between v_low and v_high, V.
+    """The law of a tile's cells for inputs between v_low and v_high, V, faults and defects applied.
 
     Transistor cells are calibrated on first use where no surface is given. Raises InputError when
     the surface belongs to another cell, or when the inputs leave the range of a surface or memory.
@@ -135,5 +147,17 @@ def cell_law(
             f"inputs from {v_low:.6g} V to {v_high:.6g} V leave the calibrated range "
             f"[{surface.v_low:.6g}, {surface.v_high:.6g}] V; calibrate a wider range."
         )
-    polynomials = surface.polynomials(g).reshape(g.size, 2, -1)
-    return SurfaceLaw(surface=surface, g=g, polynomials=np.ascontiguousarray(polynomials))
+    if tile.defects is None:
+        polynomials, degree = surface.polynomials(g), surface.degree
+    else:
+        access = tile.access
+        polynomials = surface.polynomials(np.where(access == Access.GATED, g, 0.0))
+        polynomials, degree = with_defective_cells(
+            polynomials,
+            surface,
+            cell=cell,
+            g=g,
+            access=access,
+            r_short=tile.defects.r_short,
+        )
+    return SurfaceLaw(surface=surface, degree=degree, polynomials=np.ascontiguousarray(polynomials))

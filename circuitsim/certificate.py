@@ -1,16 +1,17 @@
 """Evidence that an operator is exact, from an assembly that shares no code with its solver."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from circuitsim.cellmodel import SecantModel
-from circuitsim.crossbar_tile import has_perfect_conductor
 from circuitsim.linearise import linearise
 from circuitsim.nodal import effective_conductance_sparse
-from circuitsim.prepared import SOLVER, PreparedTile, prepare
+from circuitsim.prepared import SOLVER, NotStructuredError, PreparedTile, prepare
 from circuitsim.solution import FloatArray
+from netlists.defects import bridge_ends
 from netlists.tile import Drive, Tile
 
 LIMIT = 1e-10  # largest residual of an operator that is not solved again
@@ -50,7 +51,13 @@ def _branches(tile: Tile) -> tuple[csr_matrix, FloatArray]:
     down[-1] += wires.r_sense
     start = [np.column_stack([source, x[:, :-1]]), y, x]
     end = [x, np.vstack([y[1:], sense]), y]
-    g = np.concatenate([np.ravel(part) for part in (1 / along, 1 / down, tile.g_device)])
+    parts = [1 / along, 1 / down, tile.g_device]
+    for bridge in tile.bridges:
+        first, second = bridge_ends(bridge, "row")
+        start.append((y if bridge.kind == "column" else x)[first])
+        end.append((x if bridge.kind == "row" else y)[second])
+        parts.append(np.array(1 / bridge.r))
+    g = np.concatenate([np.ravel(part) for part in parts])
     a, b = (np.concatenate([np.ravel(part) for part in parts]) for parts in (start, end))
     index = np.arange(len(g))
     signs = np.concatenate([np.ones(len(g)), -np.ones(len(g))])
@@ -102,17 +109,19 @@ def certified_conductance(
     """The operator of a tile, S [cols, rows], certified on `samples` random unit drives.
 
     An operator whose residual exceeds `limit`, or is not a number, is solved again by the general
-    sparse solver; so is a tile with a perfect conductor. The certificate names the solver.
+    sparse solver; so is a tile with a perfect conductor or with bridges to lines that are cut off.
+    The certificate names the solver.
     """
     linear = linearise(tile, model=model)
     chosen = rng.choice(tile.spec.rows, size=min(samples, tile.spec.rows), replace=False)
     drives = tuple(sorted(int(row) for row in chosen))
     residual = np.inf
-    if not has_perfect_conductor(linear.spec.wires):
-        prepared = prepare(linear)
-        residual = unit_drive_residual(prepared, drives)
-        if residual <= limit:
-            certificate = Certificate(residual=residual, drives=drives, solver=SOLVER)
-            return prepared.operator, certificate
+    if all(bridge.r > 0 for bridge in linear.bridges):  # a perfect one has no conductance to check
+        with suppress(NotStructuredError):
+            prepared = prepare(linear)
+            residual = unit_drive_residual(prepared, drives)
+            if residual <= limit:
+                certificate = Certificate(residual=residual, drives=drives, solver=SOLVER)
+                return prepared.operator, certificate
     certificate = Certificate(residual=residual, drives=drives, solver="nodal")
     return effective_conductance_sparse(linear), certificate

@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 from circuitsim.dissection import Crossbar, crossbar
 from circuitsim.solution import FloatArray, Outcome, Solution
+from netlists.defects import Bridge, bridge_ends
 from netlists.tile import Tile, Wires
 
 
@@ -39,7 +40,9 @@ def crossbar_of(tiles: Sequence[Tile]) -> Crossbar:
     )
 
 
-def floating_nodes(circuit: Crossbar) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def floating_nodes(
+    circuit: Crossbar, bridges: Sequence[Bridge] = ()
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Row and column nodes of a one-tile circuit without a path to any terminal, [rows, cols]."""
     g_row, g_col, g_cell = circuit.tile(0)
     rows, cols = g_cell.shape
@@ -55,6 +58,10 @@ def floating_nodes(circuit: Crossbar) -> tuple[NDArray[np.bool_], NDArray[np.boo
         (y, np.vstack([y[1:], terminal[1]]), g_col),
         (x, y, g_cell),
     ]
+    for bridge in bridges:
+        first, second = bridge_ends(bridge, "row")
+        one, other = (y if bridge.kind == "column" else x), (x if bridge.kind == "row" else y)
+        links.append((one[first], other[second], np.ones(1)))
     a, b, g = (np.concatenate([np.ravel(link[k]) for link in links]) for k in range(3))
     real = g > 0
     graph = coo_matrix((g[real], (a[real], b[real])), shape=(2 * n + 1, 2 * n + 1))
@@ -74,11 +81,14 @@ def solution_of(
     timings: dict[str, float],
     i_cell: FloatArray | None = None,
     outcome: Outcome = Outcome.SOLVED,
+    bridges: Sequence[Bridge] = (),
+    drawn: tuple[FloatArray, FloatArray] | None = None,
 ) -> Solution:
     """A Solution from the node voltages of a one-tile circuit, floating nodes still at 0 V.
 
     v: [batch, rows].  v_row, v_col: [batch, rows, cols].  operator: [cols, rows], or None where the
-    cells carry i_cell [batch, rows, cols] instead of g_cell times their drop.
+    cells carry i_cell [batch, rows, cols] instead of g_cell times their drop.  drawn: net currents
+    that bridges take from row and from column nodes, A [batch, rows, cols] each.
     """
     g_row, g_col, g_cell = circuit.tile(0)
     across = v_row - v_col
@@ -88,16 +98,21 @@ def solution_of(
     after[:, :-1] -= v_col[:, 1:]
     i_row, i_col = g_row * before, g_col * after
     i_cell = g_cell * across if i_cell is None else i_cell
-    i_out = i_cell.sum(axis=1) if operator is None else v @ operator.T
+    leaving, arriving = i_cell, i_cell
+    lost = np.zeros(len(v))
+    if drawn is not None:
+        leaving, arriving = i_cell + drawn[0], i_cell - drawn[1]
+        lost = (drawn[0] * v_row + drawn[1] * v_col).sum(axis=(1, 2))
+    i_out = arriving.sum(axis=1) if operator is None else v @ operator.T
     # The sum over cells is exact where the drop over the first segment has lost its digits.
-    i_in = i_cell.sum(axis=2)
-    net_row = i_row - i_cell
+    i_in = leaving.sum(axis=2)
+    net_row = i_row - leaving
     net_row[:, :, :-1] -= i_row[:, :, 1:]
-    net_col = i_cell - i_col
+    net_col = arriving - i_col
     net_col[:, 1:] += i_col[:, :-1]
     scale = max(float(np.abs(i_in).max()), float(np.abs(i_out).max()))
     residual = max(float(np.abs(net_row).max()), float(np.abs(net_col).max()))
-    loose_row, loose_col = floating_nodes(circuit)
+    loose_row, loose_col = floating_nodes(circuit, bridges)
     floating = bool(loose_row.any() or loose_col.any())
     if floating:
         v_row, v_col = np.where(loose_row, np.nan, v_row), np.where(loose_col, np.nan, v_col)
@@ -108,7 +123,8 @@ def solution_of(
         i_in=i_in,
         kcl_residual=residual / scale if scale else 0.0,
         power=np.einsum("br,br->b", v, i_in),
-        dissipation=sum(
+        dissipation=lost
+        + sum(
             (i * drop).sum(axis=(1, 2))
             for i, drop in ((i_cell, across), (i_row, before), (i_col, after))
         ),

@@ -2,17 +2,21 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from circuitsim.calibrate import calibrate
 from circuitsim.cellmodel import SecantModel
+from circuitsim.defective_cells import off_surface, shorted_current
 from circuitsim.solution import FloatArray
 from netlists.cells import OneR, is_linear
+from netlists.defects import Defects
 from netlists.devices import OhmicRram
 from netlists.errors import InputError
-from netlists.tile import Tile
+from netlists.tile import Access, Tile
 
 
 def cell_conductance(tile: Tile, *, model: SecantModel | None = None) -> FloatArray:
-    """Conductance of each cell between its two lines, S [rows, cols], faults applied.
+    """Conductance of each cell between its two lines, S [rows, cols], faults and defects applied.
 
     For cells that bend this is the secant at the spec's read voltage; `model` is calibrated on
     first use where none is given. Raises InputError when `model` belongs to another cell.
@@ -29,14 +33,36 @@ def cell_conductance(tile: Tile, *, model: SecantModel | None = None) -> FloatAr
             f"the cell model was calibrated for {model.cell} at {model.v_read} V, "
             f"the tile has {spec.cell!r} at {spec.v_read} V; recalibrate."
         )
-    return model(g)
+    if tile.defects is None:
+        return model(g)
+    access = tile.access
+    found = model(np.where(access == Access.GATED, g, 0.0))
+    off, shorted = access == Access.OFF, access == Access.SHORTED
+    if off.any():
+        leak = off_surface(spec.cell, 0.0, spec.v_read)(spec.v_read, 0.0, g[off])
+        found[off] = np.maximum(leak / spec.v_read, 0.0)
+    if shorted.any():
+        i = shorted_current(spec.cell.rram, g[shorted], tile.defects.r_short, spec.v_read)
+        found[shorted] = i / spec.v_read
+    return found
+
+
+def of_resistors(tile: Tile, g: FloatArray) -> Tile:
+    """The tile with a resistor of conductance g [rows, cols], S, for every cell.
+
+    Faults, stuck transistors and gate lines are taken as absorbed by g, open segments are absorbed
+    by the wires; bridges stay what they are.
+    """
+    spec, rram = tile.spec, tile.spec.cell.rram
+    ohmic = OneR(rram=OhmicRram(r_lrs=rram.r_lrs, r_hrs=rram.r_hrs))
+    left = None
+    if tile.bridges:
+        left = Defects(rows=spec.rows, cols=spec.cols, bridges=tile.bridges)
+    return Tile(spec=replace(spec, cell=ohmic, wires=tile.wires), g=g, defects=left)
 
 
 def linearise(tile: Tile, *, model: SecantModel | None = None) -> Tile:
-    """The tile with every cell replaced by a resistor of its conductance; faults are absorbed."""
-    if is_linear(tile.spec.cell) and tile.faults is None:
+    """The tile with every cell replaced by a resistor of its conductance; see `of_resistors`."""
+    if is_linear(tile.spec.cell) and tile.faults is None and tile.wires is tile.spec.wires:
         return tile
-    rram = tile.spec.cell.rram
-    ohmic = OhmicRram(r_lrs=rram.r_lrs, r_hrs=rram.r_hrs)
-    linear = replace(tile.spec, cell=OneR(rram=ohmic))
-    return Tile(spec=linear, g=cell_conductance(tile, model=model))
+    return of_resistors(tile, cell_conductance(tile, model=model))

@@ -9,24 +9,21 @@ stalls is solved alone by damped Newton steps, each with its own factorisation.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Protocol
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 
+from circuitsim.bridges import BridgeEnds, ends_of
 from circuitsim.cell_law import CellLaw, cell_law
 from circuitsim.cellsurface import CellSurface
 from circuitsim.crossbar_tile import crossbar_of, has_perfect_conductor, solution_of
-from circuitsim.dissection import Injection, factorise
 from circuitsim.dissection.operator import BATCH
 from circuitsim.dissection.simd import LANES
 from circuitsim.dissection.threads import core_count, run_together, shares
-from circuitsim.nodal import NodalFactorisation
+from circuitsim.engines import LinearEngine, engines
+from circuitsim.linearise import of_resistors
 from circuitsim.solution import FloatArray, Outcome, Solution
-from netlists.build import build_circuit
-from netlists.cells import OneR
-from netlists.devices import OhmicRram
 from netlists.errors import InputError
 from netlists.tile import Drive, Tile
 
@@ -36,66 +33,17 @@ CHORD_STEPS, NEWTON_STEPS, HALVINGS = 30, 40, 12
 STALL = 0.7  # a chord step that shrinks the mismatch less than this gives way to Newton
 
 
-class LinearEngine(Protocol):
-    """Node voltages of the tile at fixed cell conductances, with currents in the cells."""
-
-    def voltages(
-        self, v_source: FloatArray, i_cell: FloatArray, v_row: FloatArray, v_col: FloatArray
-    ) -> None:
-        """See `dissection.Injection.voltages`."""
-        ...
-
-
-class SparseEngine:
-    """The general sparse solver in that place: for tiles with perfect conductors, and as oracle."""
-
-    def __init__(self, linear: Tile) -> None:
-        circuit = build_circuit(linear, Drive(v=np.zeros(linear.spec.rows)))
-        self._done = NodalFactorisation(circuit)
-        self._n_sources = len(circuit.sources.names)
-        self._layout = circuit.layout
-
-    def voltages(
-        self, v_source: FloatArray, i_cell: FloatArray, v_row: FloatArray, v_col: FloatArray
-    ) -> None:
-        """See `dissection.Injection.voltages`; a floating node is given 0 V."""
-        width, layout = v_source.shape[1], self._layout
-        sources = np.zeros((width, self._n_sources))
-        sources[:, layout.inputs] = v_source.T
-        fed = np.zeros((width, len(self._done.circuit.nodes)))
-        flat = i_cell.reshape(-1, width).T
-        for k in range(width):
-            np.subtract.at(fed[k], layout.x.ravel(), flat[k])
-            np.add.at(fed[k], layout.y.ravel(), flat[k])
-        v_node = np.nan_to_num(self._done.voltages(sources, fed))
-        v_row[:] = np.moveaxis(v_node[:, layout.x], 0, -1)
-        v_col[:] = np.moveaxis(v_node[:, layout.y], 0, -1)
-
-
-def _linear(tile: Tile, g: FloatArray) -> Tile:
-    """The tile with resistors of conductance g [rows, cols] for cells."""
-    rram = tile.spec.cell.rram
-    cell = OneR(rram=OhmicRram(r_lrs=rram.r_lrs, r_hrs=rram.r_hrs))
-    return Tile(spec=replace(tile.spec, cell=cell), g=g)
-
-
-def _engines(tile: Tile, g: FloatArray) -> Callable[[], LinearEngine]:
-    """Factorise the tile at conductances g; each thread then asks for an engine of its own."""
-    linear = _linear(tile, g)
-    if has_perfect_conductor(tile.spec.wires):
-        shared = SparseEngine(linear)
-        return lambda: shared
-    done = factorise(crossbar_of([linear]))
-    return lambda: Injection(done)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Found:
-    """Some inputs solved: voltages [rows, cols, width], currents [cols, width], done [width]."""
+    """Some inputs solved: voltages [rows, cols, width], currents [cols, width], done [width].
+
+    i_bridge: what the bridges carry [k, width].
+    """
 
     v_row: FloatArray
     v_col: FloatArray
     i_cell: FloatArray
+    i_bridge: FloatArray
     i_out: FloatArray
     converged: np.ndarray
     steps: int
@@ -113,6 +61,10 @@ class NonlinearTile:
     tolerance: float
     make: Callable[[], LinearEngine]
     seconds: float
+
+    @cached_property
+    def _ends(self) -> BridgeEnds:
+        return ends_of(self.tile.bridges)
 
     def _volts(self, drive: Drive) -> FloatArray:
         v = drive.for_tile(self.tile.spec)
@@ -147,7 +99,7 @@ class NonlinearTile:
         floor = float(self.g0.max()) * np.abs(source).max(axis=0)
         before = np.full(width, np.inf)
         for step in range(1, CHORD_STEPS + 1):
-            engine.voltages(source, excess, v_row, v_col)
+            i_bridge = engine.voltages(source, excess, v_row, v_col)
             self.law.step(v_row, v_col, self.g0, excess, i_out, change)
             moved = change.max(axis=0)
             converged = moved <= self.tolerance * np.maximum(floor, np.abs(i_out).max(axis=0))
@@ -156,8 +108,10 @@ class NonlinearTile:
                 break
             before = moved
         i_cell = excess + self.g0[:, :, None] * (v_row - v_col)
+        i_out += self._ends.into_columns(i_bridge, cols)
         for k in np.flatnonzero(~converged[:n]).tolist():
             alone = self._newton(source[:, k])
+            i_bridge[:, k] = alone.i_bridge[:, 0]
             v_row[..., k], v_col[..., k] = alone.v_row[..., 0], alone.v_col[..., 0]
             i_cell[..., k], i_out[:, k] = alone.i_cell[..., 0], alone.i_out[:, 0]
             converged[k] = alone.converged[0]
@@ -165,6 +119,7 @@ class NonlinearTile:
             v_row=v_row[..., :n],
             v_col=v_col[..., :n],
             i_cell=i_cell[..., :n],
+            i_bridge=i_bridge[:, :n],
             i_out=i_out[:, :n],
             converged=converged[:n],
             steps=step,
@@ -190,12 +145,13 @@ class NonlinearTile:
         excess, g = np.zeros(shape), self.g0
         v = np.zeros((2, *shape))
         carried = np.zeros(shape)
+        bridged = np.zeros((len(self._ends.r), LANES))
         start = True
         current = carried
         mismatch, converged = np.inf, False
         for step in range(1, NEWTON_STEPS + 1):  # noqa: B007  (reported)
             new = np.empty((2, *shape))
-            _engines(self.tile, g)().voltages(source, excess, new[0], new[1])
+            over = engines(of_resistors(self.tile, g))().voltages(source, excess, new[0], new[1])
             thought = excess + g[:, :, None] * (new[0] - new[1])
             share = 1.0
             for _ in range(1 if start else HALVINGS):
@@ -209,6 +165,7 @@ class NonlinearTile:
             else:
                 break  # no shorter step helps: rounding, or no balance near
             v, carried, current, mismatch = trial, trial_carried, trial_current, off
+            bridged = bridged + share * (over - bridged)
             start = False
             i_out = current[..., 0].sum(axis=0)
             scale = max(float(np.abs(i_out).max()), float(g.max() * np.abs(v_source).max()))
@@ -221,7 +178,8 @@ class NonlinearTile:
             v_row=v[0],
             v_col=v[1],
             i_cell=current,
-            i_out=current.sum(axis=0),
+            i_bridge=bridged,
+            i_out=current.sum(axis=0) + self._ends.into_columns(bridged, cols),
             converged=np.array([converged]),
             steps=step,
         )
@@ -252,11 +210,13 @@ class NonlinearTile:
         outcome = Outcome.SOLVED
         if not all(part.converged.all() for _, part in found):
             outcome = Outcome.NOT_CONVERGED
-        if has_perfect_conductor(self.tile.spec.wires):
-            return _ladder_solution(self.tile, v, v_row, v_col, i_cell, outcome, seconds)
-        circuit = crossbar_of([_linear(self.tile, self.g0)])
+        i_bridge = np.concatenate([part.i_bridge for _, part in found], axis=1)
+        drawn = self._ends.drawn(i_bridge, *v_row.shape[1:]) if self.tile.bridges else None
+        linear = of_resistors(self.tile, self.g0)
+        if has_perfect_conductor(linear.spec.wires):
+            return _ladder_solution(linear, v, v_row, v_col, i_cell, drawn, outcome, seconds)
         return solution_of(
-            circuit,
+            crossbar_of([linear]),
             v,
             v_row,
             v_col,
@@ -265,6 +225,8 @@ class NonlinearTile:
             timings=seconds,
             i_cell=i_cell,
             outcome=outcome,
+            bridges=self.tile.bridges,
+            drawn=drawn,
         )
 
 
@@ -274,6 +236,7 @@ def _ladder_solution(
     v_row: FloatArray,
     v_col: FloatArray,
     i_cell: FloatArray,
+    drawn: tuple[FloatArray, FloatArray] | None,
     outcome: Outcome,
     timings: dict[str, float],
 ) -> Solution:
@@ -286,8 +249,11 @@ def _ladder_solution(
     r_row, r_col = np.array(wires.r_row_segment), np.array(wires.r_col_segment)
     r_row[:, 0] += wires.r_driver
     r_col[-1] += wires.r_sense
-    i_row = np.cumsum(i_cell[:, :, ::-1], axis=2)[:, :, ::-1]
-    i_col = np.cumsum(i_cell, axis=1)
+    leaving, arriving = (
+        (i_cell, i_cell) if drawn is None else (i_cell + drawn[0], i_cell - drawn[1])
+    )
+    i_row = np.cumsum(leaving[:, :, ::-1], axis=2)[:, :, ::-1]
+    i_col = np.cumsum(arriving, axis=1)
     before = np.concatenate([v[:, :, None], v_row[:, :, :-1]], axis=2) - v_row
     after = v_col - np.concatenate([v_col[:, 1:], np.zeros_like(v_col[:, :1])], axis=1)
     off = 0.0
@@ -295,15 +261,16 @@ def _ladder_solution(
         closed = np.isfinite(r)
         off = max(off, float(np.abs((drop - np.where(closed, r, 0.0) * i)[:, closed]).max()))
     scale = float(np.abs(v).max())
-    i_in = i_cell.sum(axis=2)
+    i_in = leaving.sum(axis=2)
     return Solution(
         v_row=v_row,
         v_col=v_col,
-        i_out=i_cell.sum(axis=1),
+        i_out=arriving.sum(axis=1),
         i_in=i_in,
         kcl_residual=off / scale if scale else 0.0,
         power=np.einsum("br,br->b", v, i_in),
-        dissipation=np.einsum("brc,brc->b", i_cell, v_row - v_col)
+        dissipation=np.einsum("brc,brc->b", leaving, v_row)
+        - np.einsum("brc,brc->b", arriving, v_col)
         + np.einsum("brc,brc->b", i_row, before)
         + np.einsum("brc,brc->b", i_col, after),
         outcome=outcome,
@@ -336,7 +303,7 @@ def prepare_nonlinear(
     widest = v_high if abs(v_high) >= abs(v_low) else v_low
     rest = np.zeros((1, 1))
     g0 = (law.slopes(rest, rest) + law.slopes(rest + widest, rest)) / 2
-    make = _engines(tile, g0)
+    make = engines(of_resistors(tile, g0))
     return NonlinearTile(
         tile=tile,
         law=law,

@@ -8,6 +8,8 @@ import contextlib
 import logging
 import os
 import sys
+import threading
+import time
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -54,15 +56,34 @@ def _sweep(library: Any, request: dict[str, Any]) -> dict[str, Any]:
         try:
             library.exec_command(f"dc vindex 0 {len(v) - 1} 1")
         except NgSpiceCommandError:
-            return {"error": library.stderr or library.stdout}
+            # Notes of steps towards a start are no failure; a run that stopped has a line of error.
+            if not all(line.startswith(("Warning", "Note", "Trying")) for line in library._stderr):
+                return {"error": library.stderr or library.stdout}
         log += list(library._stdout)
         plot = library.plot(None, library.last_plot)
         vectors = {name: np.array(vector._data) for name, vector in plot.items()}
+        if any(len(vector) != len(v) for vector in vectors.values()):
+            return {"error": library.stderr or "the sweep stopped before its end"}
         return {"vectors": vectors, "klu": any("Using KLU" in line for line in log)}
     finally:
         for command in ("destroy all", "remcirc"):
             with contextlib.suppress(Exception):
                 library.exec_command(command)
+
+
+def _die_with_parent() -> None:
+    """End the process when its parent has: a killed caller must not leave a solve behind.
+
+    ngspice runs without the interpreter's lock, so this thread is heard in the middle of one.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def serve(connection: Connection) -> None:
@@ -86,4 +107,5 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
+    _die_with_parent()
     serve(Connection(int(sys.argv[1])))

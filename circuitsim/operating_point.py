@@ -1,14 +1,11 @@
 """LINEAR at the operating point: each cell's secant where the circuit really puts it."""
 
-from dataclasses import replace
-
 import numpy as np
 
-from circuitsim.linearise import cell_conductance
+from circuitsim.linearise import cell_conductance, of_resistors
 from circuitsim.newton import prepare_nonlinear
 from circuitsim.solution import FloatArray
-from netlists.cells import OneR, is_linear
-from netlists.devices import OhmicRram
+from netlists.cells import is_linear
 from netlists.errors import InputError
 from netlists.tile import Drive, Tile
 
@@ -46,6 +43,4 @@ def linearise_at(tile: Tile, inputs: Drive) -> Tile:
     `effective_conductance`, `prepare` and `solve` take the result as any other tile. Raises
     InputError as `operating_conductance` does.
     """
-    rram = tile.spec.cell.rram
-    ohmic = OneR(rram=OhmicRram(r_lrs=rram.r_lrs, r_hrs=rram.r_hrs))
-    return Tile(spec=replace(tile.spec, cell=ohmic), g=operating_conductance(tile, inputs))
+    return of_resistors(tile, operating_conductance(tile, inputs))

@@ -9,7 +9,7 @@ from circuitsim.cellmodel import SecantModel
 from circuitsim.crossbar_tile import crossbar_of, has_perfect_conductor
 from circuitsim.dissection import effective_operator, operator_bytes
 from circuitsim.linearise import linearise
-from circuitsim.nodal import effective_conductance_sparse
+from circuitsim.prepared import linear_operator
 from circuitsim.solution import FloatArray
 from netlists.errors import InputError
 from netlists.tile import Tile
@@ -29,8 +29,9 @@ def effective_conductance(
     """The exact operator of (linearised) tiles: i_out = operator @ v.
 
     One tile gives S [cols, rows], a sequence of tiles of one shape S [tiles, cols, rows]. Nested
-    dissection on all cores; tiles with a perfect conductor go to the general sparse solver. The
-    working memory is `operator_memory` and does not grow with the number of tiles.
+    dissection on all cores, with a low-rank correction for tiles with bridges; tiles with a perfect
+    conductor go to the general sparse solver. The working memory is `operator_memory` and does not
+    grow with the number of tiles.
 
     Raises InputError when the tiles differ in shape.
     """
@@ -46,9 +47,16 @@ def effective_conductance(
 
 def _operators(tiles: Sequence[Tile], model: SecantModel | None, threads: int | None) -> FloatArray:
     linear = [linearise(tile, model=model) for tile in tiles]
-    if any(has_perfect_conductor(tile.spec.wires) for tile in linear):
-        return np.stack([effective_conductance_sparse(tile) for tile in linear])
-    return effective_operator(crossbar_of(linear), threads=threads)
+    plain = [not tile.bridges and not has_perfect_conductor(tile.spec.wires) for tile in linear]
+    if all(plain):
+        return effective_operator(crossbar_of(linear), threads=threads)
+    found = np.empty((len(linear), linear[0].spec.cols, linear[0].spec.rows))
+    if any(plain):
+        batch = [tile for tile, structured in zip(linear, plain, strict=True) if structured]
+        found[plain] = effective_operator(crossbar_of(batch), threads=threads)
+    for k in np.flatnonzero(~np.array(plain)).tolist():
+        found[k] = linear_operator(linear[k])
+    return found
 
 
 def operator_memory(rows: int, cols: int, tiles: int = 1) -> int:

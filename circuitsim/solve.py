@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 from circuitsim import newton, ngspice, nodal
-from circuitsim.crossbar_tile import has_perfect_conductor
 from circuitsim.linearise import linearise
-from circuitsim.prepared import prepare
+from circuitsim.prepared import NotStructuredError, prepare
 from circuitsim.solution import Solution
 from netlists.build import build_circuit
 from netlists.cells import is_linear
@@ -18,9 +17,12 @@ def _solve_nodal(tile: Tile, drive: Drive) -> Solution:
 
 
 def _solve_dissection(tile: Tile, drive: Drive) -> Solution:
-    if has_perfect_conductor(tile.spec.wires):
-        return _solve_nodal(tile, drive)
-    return prepare(tile).solve(drive)
+    linear = linearise(tile)
+    try:
+        prepared = prepare(linear)
+    except NotStructuredError:
+        return nodal.solve_circuit(build_circuit(linear, drive))
+    return prepared.solve(drive)
 
 
 def _solve_ngspice(tile: Tile, drive: Drive) -> Solution:
@@ -46,7 +48,7 @@ def solve(tile: Tile, drive: Drive, solver: str = "dissection") -> Solution:
     """Node voltages and output currents of a tile for every input of a drive.
 
     "dissection": exact for ohmic OneR; other cells enter at their calibrated secant conductance.
-        Tiles with a perfect conductor are handed to "nodal".
+        Tiles with a perfect conductor, and bridges to cut-off lines, are handed to "nodal".
     "nodal": the same by a general sparse solver that shares no code with it.
     "newton": NONLINEAR, cells at their calibrated surface or their own equation.
     "ngspice": the emitted netlist, transistors included.

@@ -4,18 +4,21 @@ from netlists.build import build_circuit
 from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR, is_linear
 from netlists.check import CheckReport, check, without_islands
 from netlists.circuit import Circuit
+from netlists.defects import Bridge, DefectRates, Defects, TransistorState, sample_defects
 from netlists.devices import OhmicRram, Rram, SinhRram
 from netlists.errors import InputError, MissingToolError
 from netlists.faultmap_io import (
+    read_defects,
     read_faultmap,
     read_faultmap_csv,
+    write_defects,
     write_faultmap,
     write_faultmap_csv,
 )
 from netlists.faults import FaultKind, FaultMap, FaultRates, sample_faults
 from netlists.spice import to_spice, write_spice
 from netlists.subckt_cell import SubcktCell
-from netlists.tile import Drive, Tile, TileSpec, Wires, inject
+from netlists.tile import Access, Drive, Tile, TileSpec, Wires, inject
 from netlists.transistors import Bsim4Nmos, Level1Nmos, Nmos
 from netlists.variation import (
     GaussianSpread,
@@ -28,10 +31,14 @@ from netlists.variation import (
 )
 
 __all__ = [
+    "Access",
+    "Bridge",
     "Bsim4Nmos",
     "Cell",
     "CheckReport",
     "Circuit",
+    "DefectRates",
+    "Defects",
     "Drive",
     "FaultKind",
     "FaultMap",
@@ -54,18 +61,22 @@ __all__ = [
     "SubcktCell",
     "Tile",
     "TileSpec",
+    "TransistorState",
     "Variation",
     "Wires",
     "build_circuit",
     "check",
     "inject",
     "is_linear",
+    "read_defects",
     "read_faultmap",
     "read_faultmap_csv",
+    "sample_defects",
     "sample_faults",
     "to_spice",
     "vary",
     "without_islands",
+    "write_defects",
     "write_faultmap",
     "write_faultmap_csv",
     "write_spice",

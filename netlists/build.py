@@ -7,10 +7,12 @@
 A resistance of 0 ohm is no element: its two ends become one node. An open is no element either.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 
 from netlists.cells import OneR
 from netlists.circuit import (
@@ -25,9 +27,11 @@ from netlists.circuit import (
     Subckts,
     VoltageSources,
 )
+from netlists.defects import bridge_ends
 from netlists.devices import OhmicRram, SinhRram
+from netlists.gates import GateLines, gate_lines
 from netlists.subckt_cell import SubcktCell
-from netlists.tile import Drive, Tile
+from netlists.tile import Access, Drive, Tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,7 @@ class _Nodes:
     names: list[str]
     driver: IntArray  # [rows] source terminals
     sense: IntArray  # [cols]
-    gate: IntArray  # [rows], empty without gate lines
+    gate: IntArray  # [pieces of gate line], empty without gate lines
     x: IntArray  # [rows, cols]
     y: IntArray
     entry: IntArray  # [rows] between r_driver and the first segment
@@ -45,24 +49,25 @@ class _Nodes:
     middle: IntArray  # [rows, cols] between memory and transistor, empty without transistors
 
 
-def _number_nodes(rows: int, cols: int, *, gates: bool, middles: bool) -> _Nodes:
+def _number_nodes(rows: int, cols: int, *, gates: GateLines | None, middles: bool) -> _Nodes:
     names = ["0"]
 
-    def line(prefix: str, n: int) -> IntArray:
+    def added(new: Iterable[str]) -> IntArray:
         first = len(names)
-        names.extend(f"{prefix}_{k}" for k in range(n))
-        return np.arange(first, first + n)
+        names.extend(new)
+        return np.arange(first, len(names))
+
+    def line(prefix: str, n: int) -> IntArray:
+        return added(f"{prefix}_{k}" for k in range(n))
 
     def plane(prefix: str) -> IntArray:
-        first = len(names)
-        names.extend(f"{prefix}_{i}_{j}" for i in range(rows) for j in range(cols))
-        return np.arange(first, first + rows * cols).reshape(rows, cols)
+        return added(_grid(prefix, rows, cols)).reshape(rows, cols)
 
     empty = np.empty(0, dtype=np.int64)
     return _Nodes(
         driver=line("in", rows),
         sense=line("out", cols),
-        gate=line("gate", rows) if gates else empty,
+        gate=added(gates.names) if gates else empty,
         x=plane("x"),
         y=plane("y"),
         entry=line("entry", rows),
@@ -74,6 +79,10 @@ def _number_nodes(rows: int, cols: int, *, gates: bool, middles: bool) -> _Nodes
 
 def _grid(prefix: str, *shape: int) -> list[str]:
     return ["_".join((prefix, *map(str, index))) for index in np.ndindex(*shape)]
+
+
+def _kept(names: list[str], keep: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(name for name, stays in zip(names, keep.tolist(), strict=True) if stays)
 
 
 def _merge(n_nodes: int, a: IntArray, b: IntArray) -> tuple[IntArray, IntArray]:
@@ -91,18 +100,19 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
     """The circuit of a tile under the given inputs, faults included.
 
     Elements: rdrv_i, rrow_i_j, rcol_i_j, rsen_j (wires), rcell_i_j[_k] (memories; xrcell_i_j[_k]
-    where they bend), mcell_i_j (transistors), xcell_i_j (subcircuits), vin_i, vout_j and vgate_i
-    (sources).
-    Nodes: in_i, entry_i, x_i_j, mid_i_j, y_i_j, exit_j, out_j, gate_i.
+    where they bend), mcell_i_j (transistors), rshort_i_j (shorted ones), xcell_i_j (subcircuits),
+    rbrow_i_j, rbcolumn_i_j, rbcell_i_j, rbgate_i_j (bridges), rleak_i_j (of gates that float),
+    vin_i, vout_j and vgate_k (sources).
+    Nodes: in_i, entry_i, x_i_j, mid_i_j, y_i_j, exit_j, out_j, gate_k, gate_i_j (cut off).
 
     Raises InputError when the drive does not fit the tile.
     """
-    spec, cell, wires = tile.spec, tile.spec.cell, tile.spec.wires
+    spec, cell, wires = tile.spec, tile.spec.cell, tile.wires
     rows, cols = spec.rows, spec.cols
     v = drive.for_tile(spec)
     whole = isinstance(cell, OneR | SubcktCell)  # nothing of ours between memory and transistor
-    gated = "gate" in cell.ports if isinstance(cell, SubcktCell) else not whole
-    n = _number_nodes(rows, cols, gates=gated, middles=not whole)
+    gates = gate_lines(tile)
+    n = _number_nodes(rows, cols, gates=gates, middles=not whole)
 
     # Each memory lies between its line and, where there is a transistor, the cell's middle node.
     if isinstance(cell, OneR | SubcktCell):
@@ -136,6 +146,22 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
     both = [np.repeat(np.ravel(end), cell.n_rram) for end in memory_ends]
     if isinstance(cell.rram, OhmicRram) and not isinstance(cell, SubcktCell):
         add(memory_names, both[0], both[1], r_memory)
+    for bridge in tile.bridges:
+        label = f"rb{bridge.kind}_{bridge.row}_{bridge.col}"
+        first, second = bridge_ends(bridge, "row")
+        one = (n.y if bridge.kind == "column" else n.x)[first]
+        other = (n.x if bridge.kind == "row" else n.y)[second]
+        add([label], one, other, np.asarray(bridge.r))
+    if gates is not None:
+        floor = np.where(gates.b < 0, GROUND, n.gate[gates.b])
+        add(list(gates.labels), n.gate[gates.a], floor, gates.r)
+    upper, lower, access = n.x, n.y, tile.access.ravel()
+    if not whole:
+        upper, lower = (n.middle, n.y) if memory_ends[0] is n.x else (n.x, n.middle)
+        shorts = access == Access.SHORTED
+        residual = np.full(np.count_nonzero(shorts), tile.defects.r_short if tile.defects else 0.0)
+        shorted = _kept(_grid("rshort", rows, cols), shorts)
+        add(list(shorted), upper.ravel()[shorts], lower.ravel()[shorts], residual)
 
     a, b, r = np.concatenate(ends_a), np.concatenate(ends_b), np.concatenate(ohms)
     new_id, kept = _merge(len(n.names), a[r == 0], b[r == 0])
@@ -146,9 +172,7 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
         g = np.ravel(tile.g_device)
         on = g > 0
         memories = Memories(
-            names=tuple(
-                f"x{name}" for name, keep in zip(memory_names, on.tolist(), strict=True) if keep
-            ),
+            names=_kept([f"x{name}" for name in memory_names], on),
             a=new_id[both[0][on]],
             b=new_id[both[1][on]],
             g=g[on],
@@ -160,39 +184,40 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
         g = np.ravel(tile.g_device)
         on = g > 0
         lines = {"drive": n.x.ravel(), "sense": n.y.ravel()}
-        if gated:
-            lines["gate"] = np.repeat(n.gate, cols)
+        if gates is not None:
+            lines["gate"] = n.gate[gates.of_cell].ravel()
         cells = _grid("xcell", rows, cols)
         subckts = Subckts(
-            names=tuple(name for name, keep in zip(cells, on.tolist(), strict=True) if keep),
+            names=_kept(cells, on),
             ends={role: new_id[ends[on]] for role, ends in lines.items()},
             g=g[on],
             card=cell,
         )
     elif not isinstance(cell, OneR):
-        upper, lower = (n.middle, n.y) if cell.drive_line == "BL" else (n.x, n.middle)
+        assert gates is not None
+        there = (access == Access.GATED) | (access == Access.OFF)
         mosfets = Mosfets(
-            names=tuple(_grid("mcell", rows, cols)),
-            drain=new_id[upper.ravel()],
-            gate=new_id[np.repeat(n.gate, cols)],
-            source=new_id[lower.ravel()],
+            names=_kept(_grid("mcell", rows, cols), there),
+            drain=new_id[upper.ravel()[there]],
+            gate=new_id[n.gate[gates.of_cell].ravel()[there]],
+            source=new_id[lower.ravel()[there]],
             card=cell.nmos,
         )
 
     labels = [*_grid("vin", rows), *_grid("vout", cols)]
     terminals = np.concatenate([n.driver, n.sense])
     volts = np.hstack([v, np.zeros((len(v), cols))])
-    if gated:
+    if gates is not None:
         assert not isinstance(cell, OneR)
-        labels += _grid("vgate", rows)
-        terminals = np.concatenate([terminals, n.gate])
-        volts = np.hstack([volts, np.full((len(v), rows), cell.v_gate)])
+        labels += _grid("vgate", gates.n_lines)
+        terminals = np.concatenate([terminals, n.gate[: gates.n_lines]])
+        volts = np.hstack([volts, np.full((len(v), gates.n_lines), cell.v_gate)])
 
     return Circuit(
         title=f"{rows}x{cols} {type(cell).__name__} tile",
         nodes=tuple(n.names[k] for k in kept.tolist()),
         resistors=Resistors(
-            names=tuple(name for name, keep in zip(names, real.tolist(), strict=True) if keep),
+            names=_kept(names, real),
             a=new_id[a[real]],
             b=new_id[b[real]],
             r=r[real],

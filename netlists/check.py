@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 
 import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 
-from netlists.circuit import GROUND, Circuit
+from netlists.circuit import GROUND, Circuit, Mosfets
 from netlists.errors import InputError
+from netlists.transistors import Level1Nmos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +40,37 @@ class CheckReport:
             raise InputError("circuit cannot be solved: " + "; ".join(self.missing + self.shorted))
 
 
+def _cut_off(circuit: Circuit, mosfets: Mosfets) -> NDArray[np.bool_]:
+    """Transistors that certainly conduct nothing: level 1 below threshold is exactly that.
+
+    A gate that no source holds is at ground, over its leak.
+    """
+    none = np.zeros(len(mosfets.names), dtype=bool)
+    lowest = min(0.0, float(circuit.sources.v.min()))
+    if not isinstance(mosfets.card, Level1Nmos) or -lowest >= mosfets.card.threshold:
+        return none
+    leaking = set(mosfets.gate.tolist()) - set(circuit.sources.plus.tolist())
+    if not leaking:
+        return none
+    r = circuit.resistors
+    held: nx.Graph = nx.Graph()
+    held.add_nodes_from(range(1, len(circuit.nodes)))
+    held.add_edges_from(
+        (a, b) for a, b in zip(r.a.tolist(), r.b.tolist(), strict=True) if GROUND not in (a, b)
+    )
+    sources = set(circuit.sources.plus.tolist())
+    free = {gate for gate in leaking if not sources & nx.node_connected_component(held, gate)}
+    return np.isin(mosfets.gate, list(free))
+
+
 def _conducting_graph(circuit: Circuit) -> nx.MultiGraph:
     graph: nx.MultiGraph = nx.MultiGraph()
     graph.add_nodes_from(range(len(circuit.nodes)))
     pairs = [(circuit.resistors.a, circuit.resistors.b)]
     pairs.append((circuit.sources.plus, circuit.sources.minus))
     if circuit.mosfets is not None:
-        pairs.append((circuit.mosfets.drain, circuit.mosfets.source))
+        on = ~_cut_off(circuit, circuit.mosfets)
+        pairs.append((circuit.mosfets.drain[on], circuit.mosfets.source[on]))
     if circuit.memories is not None:
         pairs.append((circuit.memories.a, circuit.memories.b))
     if circuit.subckts is not None:
@@ -102,7 +128,7 @@ def without_islands(circuit: Circuit, report: CheckReport) -> Circuit:
         r=resistors.r[keep],
     )
     if mosfets is not None:
-        stay = ~floating[mosfets.drain]
+        stay = ~(floating[mosfets.drain] | floating[mosfets.source])
         mosfets = replace(
             mosfets,
             names=tuple(n for n, k in zip(mosfets.names, stay.tolist(), strict=True) if k),

@@ -8,7 +8,7 @@ papers.
 import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class FaultKind(IntEnum):
     NONE = 0
     STUCK_LRS = 1
     STUCK_HRS = 2
+    STUCK_AT = 3
 
 
 # What SA0 and SA1 stand for, as each paper or tool defines them.
@@ -47,13 +48,17 @@ def sa_kinds(convention: str | None) -> tuple[FaultKind, FaultKind]:
 
 @dataclass(frozen=True, kw_only=True)
 class FaultRates:
-    """Probability that a memory is stuck in either state; raises InputError if above 1."""
+    """Probability that a memory is stuck; raises InputError if above 1.
+
+    stuck_at: anywhere between the two states, its conductance log-uniform.
+    """
 
     stuck_lrs: float = 0.0
     stuck_hrs: float = 0.0
+    stuck_at: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("stuck_lrs", "stuck_hrs"):
+        for name in ("stuck_lrs", "stuck_hrs", "stuck_at"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(
                     f"FaultRates: {name}={getattr(self, name)!r} must lie in [0, 1]; "
@@ -61,14 +66,14 @@ class FaultRates:
                 )
         if self.total > 1:
             raise InputError(
-                f"FaultRates: stuck_lrs={self.stuck_lrs!r} + stuck_hrs={self.stuck_hrs!r} = "
-                f"{self.total!r} exceeds 1; a memory has one state."
+                f"FaultRates: stuck_lrs={self.stuck_lrs!r} + stuck_hrs={self.stuck_hrs!r} + "
+                f"stuck_at={self.stuck_at!r} = {self.total!r} exceeds 1; a memory has one state."
             )
 
     @property
     def total(self) -> float:
         """Probability that a memory is stuck at all."""
-        return self.stuck_lrs + self.stuck_hrs
+        return self.stuck_lrs + self.stuck_hrs + self.stuck_at
 
     @classmethod
     def from_ocr(cls, total: float, ocr: float) -> "FaultRates":
@@ -91,11 +96,15 @@ class FaultMap:
     """Which memories of one tile are stuck, and how that came to be.
 
     kind: `FaultKind` values, int8, the tile's `g_shape`.
+    g_stuck: conductance of those that are STUCK_AT one, S, same shape; NaN elsewhere.
     requested: the rates asked for, where the map was sampled.
     seed: the random stream it was sampled from, as text.
+
+    Raises InputError on an unknown kind, and on a STUCK_AT without a conductance of at least 0 S.
     """
 
     kind: NDArray[np.int8]
+    g_stuck: NDArray[np.float64] | None = None
     requested: FaultRates | None = None
     seed: str = ""
     sha256: str = field(init=False)
@@ -113,16 +122,51 @@ class FaultMap:
         kind.flags.writeable = False
         object.__setattr__(self, "kind", kind)
         content = str(kind.shape).encode() + np.ascontiguousarray(kind).tobytes()
+        at = kind == FaultKind.STUCK_AT
+        g_stuck = None
+        if at.any():
+            g_stuck = self._checked_states(at)
+            content += g_stuck.tobytes()
+        object.__setattr__(self, "g_stuck", g_stuck)
         object.__setattr__(self, "sha256", hashlib.sha256(content).hexdigest())
+
+    def _checked_states(self, at: NDArray[np.bool_]) -> NDArray[np.float64]:
+        if self.g_stuck is None or np.shape(self.g_stuck) != at.shape:
+            raise InputError(
+                f"FaultMap: g_stuck must give a conductance of shape {at.shape} where memories "
+                "are STUCK_AT one."
+            )
+        g = np.where(at, self.g_stuck, np.nan)
+        bad = at & ~(np.isfinite(g) & (g >= 0))
+        if bad.any():
+            where = tuple(int(k) for k in np.argwhere(bad)[0])
+            raise InputError(
+                f"FaultMap: g_stuck{list(where)}={g[where]!r} S must be finite and at least 0."
+            )
+        g.flags.writeable = False
+        return g
 
     @property
     def realised(self) -> FaultRates:
         """The rates counted on the map."""
-        n = self.kind.size
-        return FaultRates(
-            stuck_lrs=np.count_nonzero(self.kind == FaultKind.STUCK_LRS) / n,
-            stuck_hrs=np.count_nonzero(self.kind == FaultKind.STUCK_HRS) / n,
+        lrs, hrs, at = (
+            np.count_nonzero(self.kind == kind) / self.kind.size
+            for kind in (FaultKind.STUCK_LRS, FaultKind.STUCK_HRS, FaultKind.STUCK_AT)
         )
+        return FaultRates(stuck_lrs=lrs, stuck_hrs=hrs, stuck_at=at)
+
+    def applied_to(
+        self, g: NDArray[np.float64], *, g_lrs: float, g_hrs: float
+    ) -> NDArray[np.float64]:
+        """Conductances g, S, with those of the stuck memories overwritten."""
+        stuck = np.select(
+            [self.kind == FaultKind.STUCK_LRS, self.kind == FaultKind.STUCK_HRS],
+            [g_lrs, g_hrs],
+            default=g,
+        )
+        if self.g_stuck is None:
+            return stuck
+        return np.where(self.kind == FaultKind.STUCK_AT, self.g_stuck, stuck)
 
 
 def sample_kinds(
@@ -141,7 +185,8 @@ def sample_kinds(
     return kind
 
 
-def _stream_name(rng: np.random.Generator) -> str:
+def stream_name(rng: np.random.Generator) -> str:
+    """The seed of a random stream, as text."""
     sequence = rng.bit_generator.seed_seq
     if isinstance(sequence, np.random.SeedSequence):
         return f"entropy={sequence.entropy} spawn_key={sequence.spawn_key}"
@@ -154,6 +199,24 @@ def sample_faults(spec: "TileSpec", rates: FaultRates, *, rng: np.random.Generat
     The memories of a 1T2R cell are drawn plane by plane, so that the first plane equals the map of
     a 1T1R tile drawn from an equal stream: variants with more devices share the faults they can.
     """
-    planes = sample_kinds((spec.cell.n_rram, spec.rows, spec.cols), rates, rng=rng)
-    kind = planes[0] if spec.cell.n_rram == 1 else np.moveaxis(planes, 0, -1)
-    return FaultMap(kind=kind, requested=rates, seed=_stream_name(rng))
+    shape = (spec.cell.n_rram, spec.rows, spec.cols)
+    seed = stream_name(rng)
+    kind = sample_kinds(shape, rates, rng=rng)
+    g_stuck = None
+    if rates.stuck_at:
+        # Of the memories that the two states left; the same ones, and more, at a higher rate.
+        left = 1.0 - rates.stuck_lrs - rates.stuck_hrs
+        chosen, state = rng.random((2, *shape))
+        kind[(kind == FaultKind.NONE) & (chosen * left < rates.stuck_at)] = FaultKind.STUCK_AT
+        rram = spec.cell.rram
+        g_stuck = rram.g_hrs * (rram.g_lrs / rram.g_hrs) ** state
+
+    def placed(planes: NDArray[Any]) -> NDArray[Any]:
+        return planes[0] if spec.cell.n_rram == 1 else np.moveaxis(planes, 0, -1)
+
+    return FaultMap(
+        kind=placed(kind),
+        g_stuck=None if g_stuck is None else placed(g_stuck),
+        requested=rates,
+        seed=seed,
+    )

@@ -35,8 +35,14 @@ def _elements(circuit: Circuit, *, vector: int | None) -> list[str]:
     ]
     if m is not None:
         size = f"w={_number(m.card.w)} l={_number(m.card.l)}"
+        # Start from channels that conduct: level 1 starts from off, and what hangs on transistors
+        # alone then floats in the first step.
+        held = dict(
+            zip(s.plus.tolist(), s.v[0 if vector is None else vector].tolist(), strict=True)
+        )
         lines += [
             f"{name} {nodes[d]} {nodes[g]} {nodes[src]} 0 access {size}"
+            + (f" ic=0,{held[g]!r},0" if g in held else "")
             for name, d, g, src in zip(
                 m.names, m.drain.tolist(), m.gate.tolist(), m.source.tolist(), strict=True
             )

@@ -5,12 +5,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from netlists.devices import OhmicRram, require_positive
 from netlists.errors import InputError
 
 ROLES = ("drive", "sense", "gate")
+GateLine = Literal["row", "column"]
+
+
+def require_gate_line(owner: str, value: str) -> None:
+    """Raise InputError unless `value` says what a gate line serves."""
+    if value not in ("row", "column"):
+        raise InputError(f"{owner}: gate_line={value!r} must be 'row' or 'column'.")
 
 
 def subckt_ports(path: Path, name: str) -> tuple[str, ...]:
@@ -49,6 +56,7 @@ class SubcktCell:
     "gate".  parameter: the subcircuit's parameter that sets the memory's state; it takes the
     memory's conductance, S, so that the cell is near g in series with what else it holds.
     states: that conductance for "lrs" and "hrs", S.  v_gate: voltage of the gate line, V.
+    gate_line: what one gate line serves, a row of cells or a column.
     sha256 of the file is part of the cell: a changed file is another cell and is calibrated anew.
 
     Raises InputError when file, subcircuit, ports or states do not fit each other.
@@ -61,6 +69,7 @@ class SubcktCell:
     states: Mapping[str, float] = field(hash=False)
     parameter: str = "g"
     v_gate: float = 1.2
+    gate_line: GateLine = field(default="row", repr=False, compare=False)
     sha256: str = field(init=False)
     nodes: tuple[str, ...] = field(init=False)
 
@@ -84,6 +93,7 @@ class SubcktCell:
                 f"SubcktCell: states={dict(self.states)!r} must give 'lrs' and 'hrs' in siemens."
             )
         require_positive("SubcktCell", **self.states)
+        require_gate_line("SubcktCell", self.gate_line)
         object.__setattr__(self, "path", path)
         object.__setattr__(self, "nodes", tuple(role_of[port] for port in order))
         object.__setattr__(self, "sha256", hashlib.sha256(path.read_bytes()).hexdigest())

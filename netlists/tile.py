@@ -1,15 +1,37 @@
 """A tile: its geometry, its wires, what is programmed into it and what is applied to it."""
 
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from netlists.cells import Cell, OneR
+from netlists.cells import Cell, OneR, gate_line_of
+from netlists.defects import (
+    Bridge,
+    Defects,
+    TransistorState,
+    bridge_ends,
+    gate_islands,
+    require_sites,
+)
 from netlists.errors import InputError
-from netlists.faults import FaultKind, FaultMap
+from netlists.faults import FaultMap
 
 FloatArray = NDArray[np.float64]
+
+
+class Access(IntEnum):
+    """How a cell is reached through its transistor, defects applied; cells without one are GATED.
+
+    GATED: the gate line is at its voltage.  OFF: the gate floats at ground.  OPEN, SHORTED: see
+    `TransistorState`.
+    """
+
+    GATED = 0
+    OFF = 1
+    OPEN = 2
+    SHORTED = 3
 
 
 def _readonly(values: ArrayLike) -> FloatArray:
@@ -107,13 +129,16 @@ class Tile:
 
     g: conductance each memory was programmed to, S, `spec.g_shape`.
     faults: what became of the memories; None where all work.
+    defects: what is broken beside the memories; None where all is well.
 
-    Raises InputError when g has another shape or an entry that is negative or not finite.
+    Raises InputError when g has another shape or an entry that is negative or not finite, and on
+    faults or defects that this array cannot have.
     """
 
     spec: TileSpec
     g: ArrayLike
     faults: FaultMap | None = None
+    defects: Defects | None = None
 
     def __post_init__(self) -> None:
         g = _readonly(self.g)
@@ -131,7 +156,65 @@ class Tile:
                 f"Tile: faults.kind.shape={self.faults.kind.shape} != "
                 f"spec.g_shape={self.spec.g_shape}."
             )
+        if self.defects is not None:
+            self._check_defects(self.defects)
         object.__setattr__(self, "g", g)
+
+    def _check_defects(self, defects: Defects) -> None:
+        spec = self.spec
+        if (defects.rows, defects.cols) != (spec.rows, spec.cols):
+            raise InputError(
+                f"Tile: defects of a {defects.rows}x{defects.cols} tile do not fit one of "
+                f"{spec.rows}x{spec.cols}."
+            )
+        require_sites(defects, spec.cell)
+        for bridge in defects.bridges:
+            if bridge.kind == "gate":
+                i, j = bridge_ends(bridge, gate_line_of(spec.cell))[1]
+                if i >= spec.rows or j >= spec.cols:
+                    raise InputError(
+                        f"Tile: {bridge} ends at ({i}, {j}), off a {spec.rows}x{spec.cols} tile."
+                    )
+
+    @property
+    def wires(self) -> Wires:
+        """The wires that the tile really has, open segments applied."""
+        d, wires = self.defects, self.spec.wires
+        if d is None or not (np.any(d.open_row) or np.any(d.open_col)):
+            return wires
+        return replace(
+            wires,
+            r_row_segment=np.where(d.open_row, np.inf, wires.r_row_segment),
+            r_col_segment=np.where(d.open_col, np.inf, wires.r_col_segment),
+        )
+
+    @property
+    def bridges(self) -> tuple[Bridge, ...]:
+        """Shorts between the lines that carry current."""
+        every = () if self.defects is None else self.defects.bridges
+        return tuple(bridge for bridge in every if bridge.kind != "gate")
+
+    @property
+    def access(self) -> NDArray[np.int8]:
+        """How each cell is reached, `Access` values [rows, cols]."""
+        spec, d = self.spec, self.defects
+        access = np.full((spec.rows, spec.cols), Access.GATED, dtype=np.int8)
+        if d is None:
+            return access
+        if d.of_gate_lines:
+            pieces, driven = gate_islands(d, gate_line_of(spec.cell))
+            access[~driven[pieces]] = Access.OFF
+        access[d.transistor == TransistorState.OPEN] = Access.OPEN
+        access[d.transistor == TransistorState.SHORTED] = Access.SHORTED
+        return access
+
+    @property
+    def g_reachable(self) -> FloatArray:
+        """`g_device` with 0 S for memories behind a transistor that is open or off."""
+        if self.defects is None:
+            return self.g_device
+        cut = np.isin(self.access, (Access.OPEN, Access.OFF))
+        return np.where(cut if self.spec.cell.n_rram == 1 else cut[..., None], 0.0, self.g_device)
 
     @property
     def g_device(self) -> FloatArray:
@@ -140,18 +223,13 @@ class Tile:
         if self.faults is None:
             return g
         rram = self.spec.cell.rram
-        return apply_stuck(g, self.faults.kind, g_lrs=rram.g_lrs, g_hrs=rram.g_hrs)
+        return self.faults.applied_to(g, g_lrs=rram.g_lrs, g_hrs=rram.g_hrs)
 
 
-def apply_stuck(g: FloatArray, kind: NDArray[np.int8], *, g_lrs: float, g_hrs: float) -> FloatArray:
-    """Device conductances with the stuck ones overwritten; `g` and `kind` share their shape."""
-    return np.select(
-        [kind == FaultKind.STUCK_LRS, kind == FaultKind.STUCK_HRS], [g_lrs, g_hrs], default=g
-    )
-
-
-def inject(tile: Tile, faults: FaultMap) -> Tile:
-    """The same programmed tile with these faults in place of any it had."""
+def inject(tile: Tile, faults: FaultMap | Defects) -> Tile:
+    """The same programmed tile with these stuck memories, or these defects, in place of its own."""
+    if isinstance(faults, Defects):
+        return replace(tile, defects=faults)
     return replace(tile, faults=faults)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
+from netlists.defects import DefectRates, sample_defects
 from netlists.faults import FaultRates, sample_faults
 from netlists.variation import Variation, vary
 from nnmap.convert import mapped_layers, replace_layers
@@ -14,9 +15,17 @@ from nnmap.layers import MappedLayer, ReadNoise
 
 
 def inject_faults(
-    mapped: nn.Module, rates: FaultRates, *, rng: np.random.Generator, offset_faults: bool = True
+    mapped: nn.Module,
+    rates: FaultRates,
+    *,
+    rng: np.random.Generator,
+    offset_faults: bool = True,
+    defects: DefectRates | None = None,
 ) -> nn.Module:
     """The same network on a faulty chip: every tile gets its own map, drawn from its own stream.
+
+    defects: rates of what breaks beside the memories, drawn for every tile too; None leaves the
+    layers what they had. `offset_faults` spares the memories of an offset column alone.
 
     Streams depend on `rng`'s seed and on the tile's place alone, so that two networks of one shape
     get the same faults whatever their cells, and maps at rising rates are nested. The layers keep
@@ -26,15 +35,21 @@ def inject_faults(
 
     def damage(_: str, layer: MappedLayer) -> nn.Module:
         spec = layer.matrix.spec
-        maps = []
+        maps, broken = [], []
         for _tile in range(layer.matrix.placement.tiles):
-            faults = sample_faults(spec, rates, rng=next(streams))
+            stream = next(streams)
+            if defects is not None:
+                broken.append(sample_defects(spec, defects, rng=stream))
+            faults = sample_faults(spec, rates, rng=stream)
             if layer.matrix.encoding.name == "offset" and not offset_faults:
                 kind = faults.kind.copy()
                 kind[:, -1] = 0
                 faults = replace(faults, kind=kind)
             maps.append(faults)
-        return layer.with_matrix(layer.matrix.with_faults(maps), layer.fidelity)
+        matrix = layer.matrix.with_faults(maps)
+        if defects is not None:
+            matrix = matrix.with_defects(broken)
+        return layer.with_matrix(matrix, layer.fidelity)
 
     return replace_layers(mapped, MappedLayer, damage)
 

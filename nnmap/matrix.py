@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from netlists.defects import Defects
 from netlists.errors import InputError
 from netlists.faults import FaultMap
 from netlists.tile import FloatArray, Tile, TileSpec
@@ -22,7 +23,7 @@ class Matrix:
     """A layer's matrix programmed on tiles of one chip.
 
     g: memory conductances as programmed, S [tiles, *g_shape].
-    faults: one map a tile, or None on a perfect chip.
+    faults, defects: one map a tile of each, or None on a perfect chip.
     scale: weight that a normalised 1 stands for.
     """
 
@@ -32,6 +33,7 @@ class Matrix:
     g: FloatArray
     scale: float
     faults: tuple[FaultMap, ...] | None = None
+    defects: tuple[Defects, ...] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Matrix":
         return self  # nothing in it changes
@@ -39,13 +41,20 @@ class Matrix:
     def tile(self, index: int) -> Tile:
         """One tile as a circuit sees it."""
         faults = None if self.faults is None else self.faults[index]
-        return Tile(spec=self.spec, g=self.g[index], faults=faults)
+        defects = None if self.defects is None else self.defects[index]
+        return Tile(spec=self.spec, g=self.g[index], faults=faults, defects=defects)
 
     def with_faults(self, faults: Sequence[FaultMap]) -> "Matrix":
         """The same matrix on a chip with these faults, one map a tile."""
         if len(faults) != self.placement.tiles:
             raise InputError(f"{len(faults)} fault maps for {self.placement.tiles} tiles.")
         return replace(self, faults=tuple(faults))
+
+    def with_defects(self, defects: Sequence[Defects]) -> "Matrix":
+        """The same matrix on a chip with these defects, one map a tile."""
+        if len(defects) != self.placement.tiles:
+            raise InputError(f"{len(defects)} maps of defects for {self.placement.tiles} tiles.")
+        return replace(self, defects=tuple(defects))
 
     def operators(self, fidelity: Fidelity) -> FloatArray:
         """Operators of all tiles, S [tiles, cols, rows]."""

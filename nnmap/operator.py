@@ -14,7 +14,9 @@ from netlists.tile import FloatArray, Tile, TileSpec
 class Fidelity(Enum):
     """What a column current is taken to be.
 
-    IDEAL: G^T v with memory conductances alone, as the papers do: no wires, no transistor.
+    IDEAL: G^T v with memory conductances alone, as the papers do: no wires, no transistor. A memory
+    whose transistor is open or off contributes nothing, a shorted transistor leaves the memory as
+    it is, and defects of lines that carry current have no meaning.
     LINEAR: exact nodal solution with wires, each cell at its calibrated secant conductance.
     """
 
@@ -35,6 +37,6 @@ def cell_function(spec: TileSpec, fidelity: Fidelity) -> Callable[[FloatArray], 
 def tile_operators(tiles: Sequence[Tile], fidelity: Fidelity) -> FloatArray:
     """i_out = operator @ v for tiles of one spec; S [tiles, cols, rows]."""
     if fidelity is Fidelity.IDEAL:
-        g = np.stack([tile.g_device for tile in tiles])
+        g = np.stack([tile.g_reachable for tile in tiles])
         return (g if g.ndim == 3 else g.sum(axis=3)).transpose(0, 2, 1)
     return effective_conductance(tiles)

@@ -35,7 +35,7 @@ def tile_power(tile: Tile, v: FloatArray, fidelity: Fidelity) -> FloatArray:
     At IDEAL it is what memories on perfect wires take, sum of g v^2.
     """
     if fidelity is Fidelity.IDEAL:
-        g = tile.g_device.reshape(tile.spec.rows, -1).sum(axis=1)
+        g = tile.g_reachable.reshape(tile.spec.rows, -1).sum(axis=1)
         return np.asarray(v**2 @ g)
     return np.asarray(solve(tile, Drive(v=v), SOLVERS[fidelity]).power)
 

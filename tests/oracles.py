@@ -108,3 +108,32 @@ def series_sinh_current(*, r, g, v0, v):
         else:
             low = drop
     return (v - drop) / r
+
+
+def exact_voltages(branches, held):
+    """Node voltages of resistors (a, b, ohm) with some nodes held, in exact rational arithmetic.
+
+    branches: node names and resistances of integers, fractions or doubles (taken as they are).
+    held: {node: volts}. Kirchhoff's current law at every other node, by elimination.
+    """
+    nodes = sorted({end for a, b, _ in branches for end in (a, b)} - set(held))
+    at = {node: k for k, node in enumerate(nodes)}
+    lines = [[Fraction(0)] * (len(nodes) + 1) for _ in nodes]
+    for a, b, ohm in branches:
+        g = 1 / Fraction(ohm)
+        for one, other in ((a, b), (b, a)):
+            if one in at:
+                lines[at[one]][at[one]] += g
+                if other in at:
+                    lines[at[one]][at[other]] -= g
+                else:
+                    lines[at[one]][-1] += g * Fraction(held[other])
+    for k in range(len(nodes)):
+        pivot = next(line for line in range(k, len(nodes)) if lines[line][k] != 0)
+        lines[k], lines[pivot] = lines[pivot], lines[k]
+        lines[k] = [entry / lines[k][k] for entry in lines[k]]
+        for other in range(len(nodes)):
+            if other != k and lines[other][k] != 0:
+                factor = lines[other][k]
+                lines[other] = [e - factor * w for e, w in zip(lines[other], lines[k], strict=True)]
+    return {**held, **{node: lines[at[node]][-1] for node in nodes}}

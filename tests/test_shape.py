@@ -44,10 +44,12 @@ def test_heavy_libraries_have_one_home():
 
 @pytest.mark.ngspice
 def test_readme_blocks_run(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    pages = [ROOT / "README.md", *(ROOT / layer / "README.md" for layer in LAYERS)]
+    found = [re.findall(r"```python\n(.*?)```", page.read_text(), re.S) for page in pages]
+    assert found[0]
+    for page, blocks in zip(pages, found, strict=True):
+        for block in blocks:
+            exec(compile(block, str(page), "exec"), {"__name__": "readme"})
     assert capsys.readouterr().out
 
 

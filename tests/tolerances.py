@@ -12,6 +12,8 @@ DEVICE_TWIN = 1e-12  # a memory's Python twin against its SPICE card, no wires b
 SURFACE_MAX, SURFACE_P99 = 1e-4, 1e-5  # cell surface against ngspice, of full-scale current
 NONLINEAR_MAX, NONLINEAR_P99 = 1e-4, 2e-5  # tiles by surface against ngspice, of full scale
 NONLINEAR_SAME_LAW = 1e-8  # tiles with one equation in both, no fit between
+DEFECTS_LINEAR = 1e-9  # any solver against ngspice, linear tiles with defects, of full scale
+DEFECTS_NONLINEAR = 1e-6  # by surface against ngspice, transistor tiles with defects, of full scale
 LINEAR_FIDELITY = 5e-3  # calibrated secants against transistors, of full scale, 10 kohm cells
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -260,10 +261,14 @@ def main() -> None:
     try:
         app()
     except (InputError, MissingToolError) as problem:
-        err.print(f"[red]error:[/] {problem}", markup=True, highlight=False, soft_wrap=True)
+        err.print(
+            f"[red]error:[/] {escape(str(problem))}", markup=True, highlight=False, soft_wrap=True
+        )
         sys.exit(2)
     except NgspiceError as problem:
-        err.print(f"[red]ngspice failed:[/] {problem}", highlight=False, soft_wrap=True)
+        err.print(
+            f"[red]ngspice failed:[/] {escape(str(problem))}", highlight=False, soft_wrap=True
+        )
         sys.exit(1)
 
 

@@ -1,22 +1,25 @@
 """What users write in TOML, checked by pydantic and turned into the toolkit's own types."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
 from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
     Field,
-    Tag,
+    PlainValidator,
     ValidationError,
     field_validator,
 )
 
 from netlists import (
+    Bridge,
     Bsim4Nmos,
     Cell,
+    DefectRates,
+    Defects,
+    FaultRates,
     InputError,
     Level1Nmos,
     OhmicRram,
@@ -26,20 +29,18 @@ from netlists import (
     SinhRram,
     TileSpec,
     Wires,
+    sample_defects,
 )
-from nnmap import Fidelity, MappingPlan, Recipe
-from nnmap.catalogue import NETWORKS as CATALOGUE
-from nnmap.data import Inputs
+from netlists.defects import R_SHORT
+from nnmap import Fidelity, MappingPlan
+from validation.network_section import KINDS, NetworkSection
+from validation.section import Section
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 CellKind = Literal["1r", "1t1r", "1t2r"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TileSection(_Section):
+class TileSection(Section):
     """[tile]: geometry, wires in ohm, read voltage in V."""
 
     rows: int = Field(default=64, ge=1, le=1024)
@@ -51,7 +52,7 @@ class TileSection(_Section):
     v_read: float = 0.2
 
 
-class CellSection(_Section):
+class CellSection(Section):
     """[cell]: the memory's two states in ohm, how it bends, and how it is accessed."""
 
     kind: CellKind = "1t1r"
@@ -61,6 +62,7 @@ class CellSection(_Section):
     r_hrs: float = 1e6
     v_gate: float = 1.2
     drive_line: Literal["BL", "SL"] = "BL"
+    gate_line: Literal["row", "column"] = "row"
 
     def build(self, kind: CellKind | None = None) -> Cell:
         """The cell, of `kind` where one is given."""
@@ -71,7 +73,13 @@ class CellSection(_Section):
             return OneR(rram=rram)
         made = OneTransistorOneR if kind == "1t1r" else OneTransistorTwoR
         nmos = Level1Nmos() if self.transistor == "level1" else Bsim4Nmos()
-        return made(rram=rram, nmos=nmos, v_gate=self.v_gate, drive_line=self.drive_line)
+        return made(
+            rram=rram,
+            nmos=nmos,
+            v_gate=self.v_gate,
+            drive_line=self.drive_line,
+            gate_line=self.gate_line,
+        )
 
 
 def tile_spec(tile: TileSection, cell: Cell) -> TileSpec:
@@ -85,7 +93,7 @@ def tile_spec(tile: TileSection, cell: Cell) -> TileSpec:
     return TileSpec(rows=tile.rows, cols=tile.cols, wires=wires, cell=cell, v_read=tile.v_read)
 
 
-class ProgramSection(_Section):
+class ProgramSection(Section):
     """[program]: states of a single tile; a .npy file of siemens, or LRS with probability p_lrs."""
 
     file: str | None = None
@@ -93,15 +101,88 @@ class ProgramSection(_Section):
     seed: int = 0
 
 
-class TileFaultsSection(_Section):
-    """[faults] of a single tile."""
+class TileFaultsSection(Section):
+    """[faults] of a single tile; `ocr` is stuck-HRS : stuck-LRS, `stuck_at` anywhere between."""
 
     rate: Rate = 0.0
     ocr: float = 1.0
+    stuck_at: Rate = 0.0
     seed: int = 0
 
+    def rates(self) -> FaultRates:
+        """The rates of memories stuck in each way."""
+        return replace(FaultRates.from_ocr(self.rate, self.ocr), stuck_at=self.stuck_at)
 
-class DriveSection(_Section):
+
+Places = tuple[tuple[int, int], ...]
+
+
+def _rate_or_places(given: Any) -> float | Places:
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 1:
+        return float(given)
+    if isinstance(given, list | tuple):
+        places = tuple(tuple(place) if isinstance(place, list) else place for place in given)
+        if all(
+            isinstance(place, tuple) and len(place) == 2 and all(type(k) is int for k in place)
+            for place in places
+        ):
+            return places
+    raise ValueError("must be a rate in [0, 1] or a list of positions [row, col]")
+
+
+RateOrPlaces = Annotated[float | Places, PlainValidator(_rate_or_places)]
+
+
+class BridgeSection(Section):
+    """One of [[defects.bridges]]."""
+
+    kind: Literal["row", "column", "gate", "cell"]
+    row: int = Field(ge=0)
+    col: int = Field(ge=0)
+    r: float = Field(default=100.0, ge=0)
+
+
+class DefectsSection(Section):
+    """[defects] of a single tile: each kind as a rate or as a list of [row, col]; ohm."""
+
+    transistor_open: RateOrPlaces = ()
+    transistor_shorted: RateOrPlaces = ()
+    open_row: RateOrPlaces = ()
+    open_col: RateOrPlaces = ()
+    open_gate: RateOrPlaces = ()
+    bridges: tuple[BridgeSection, ...] = ()
+    bridge_row: Rate = 0.0
+    bridge_col: Rate = 0.0
+    bridge_gate: Rate = 0.0
+    bridge_cell: Rate = 0.0
+    r_bridge: float = Field(default=100.0, ge=0)
+    r_short: float = Field(default=R_SHORT, ge=0)
+    seed: int = 0
+
+    def build(self, spec: TileSpec) -> Defects | None:
+        """Listed and drawn defects of a tile, None without any; InputError where one cannot be."""
+        sites = ("transistor_open", "transistor_shorted", "open_row", "open_col", "open_gate")
+        given = {name: getattr(self, name) for name in sites}
+        drawn_too = ("bridge_row", "bridge_col", "bridge_gate", "bridge_cell")
+        rates = DefectRates(
+            **{name: rate for name, rate in given.items() if isinstance(rate, float)},
+            **{name: getattr(self, name) for name in drawn_too},
+            r_bridge=self.r_bridge,
+            r_short=self.r_short,
+        )
+        listed = Defects.at(
+            spec.rows,
+            spec.cols,
+            **{name: places for name, places in given.items() if isinstance(places, tuple)},
+            bridges=[Bridge(**bridge.model_dump()) for bridge in self.bridges],
+            r_short=self.r_short,
+        )
+        if not rates.any:
+            return listed if any(listed.counts().values()) else None
+        return sample_defects(spec, rates, rng=np.random.default_rng(self.seed)).joined(listed)
+
+
+class DriveSection(Section):
     """[drive]: a .npy file of volts [batch, rows], or random binary inputs at the read voltage."""
 
     file: str | None = None
@@ -109,108 +190,32 @@ class DriveSection(_Section):
     seed: int = 0
 
 
-class TileFile(_Section):
+class TileFile(Section):
     """A single tile: `xbarverify netlist` and `xbarverify solve`."""
 
     tile: TileSection = TileSection()
     cell: CellSection = CellSection()
     program: ProgramSection = ProgramSection()
     faults: TileFaultsSection = TileFaultsSection()
+    defects: DefectsSection = DefectsSection()
     drive: DriveSection = DriveSection()
 
 
-class RangeSection(_Section):
+class RangeSection(Section):
     """[range]: voltages over which a cell is calibrated, V."""
 
     v_low: float = 0.0
     v_high: float = 0.2
 
 
-class CellFile(_Section):
+class CellFile(Section):
     """A cell to calibrate: `xbarverify calibrate`."""
 
     cell: CellSection = CellSection()
     range: RangeSection = RangeSection()
 
 
-class PerceptronSection(_Section):
-    """[network]: data set, binary-weight perceptron, training."""
-
-    dataset: Literal["digits", "mnist", "fashion"]
-    hidden: tuple[Annotated[int, Field(ge=1)], ...]
-    activations: tuple[Literal["relu", "tanh", "sigmoid"], ...] = ("relu",)
-    epochs: int = Field(default=10, ge=1)
-    lr: float = Field(default=0.01, gt=0)
-    seed: int = 0
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What tells the networks of the evaluation apart: their activations."""
-        return self.activations
-
-    @property
-    def inputs(self) -> Inputs:
-        """The form in which images enter."""
-        return "flat"
-
-    @property
-    def recipe(self) -> Recipe:
-        """How the networks are trained."""
-        return Recipe(epochs=self.epochs, lr=self.lr, seed=self.seed)
-
-    def described(self) -> str:
-        """The network in words."""
-        return f"binary-weight perceptron with hidden layers {', '.join(map(str, self.hidden))}"
-
-
-class CatalogueSection(_Section):
-    """[network]: a network of the catalogue by name, with the weights that ship or one's own.
-
-    weights: folder into which `xbarverify train NAME -o` wrote them; the package's where left out.
-    """
-
-    name: str
-    weights: str | None = None
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in CATALOGUE:
-            raise ValueError(f"no network of this name; there are {', '.join(CATALOGUE)}")
-        return name
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The one network's name."""
-        return (self.name,)
-
-    @property
-    def dataset(self) -> str:
-        """The data set it was trained on."""
-        return CATALOGUE[self.name].dataset
-
-    @property
-    def inputs(self) -> Inputs:
-        """The form in which images enter."""
-        return CATALOGUE[self.name].inputs
-
-    def described(self) -> str:
-        """The network in words."""
-        return self.name
-
-
-def _kind_of_network(section: Any) -> str:
-    named = isinstance(section, CatalogueSection)
-    return "catalogue" if named or (isinstance(section, dict) and "name" in section) else "own"
-
-
-NetworkSection = Annotated[
-    Annotated[CatalogueSection, Tag("catalogue")] | Annotated[PerceptronSection, Tag("own")],
-    Discriminator(_kind_of_network),
-]
-
-
-class MappingSection(_Section):
+class MappingSection(Section):
     """[mapping]: encoding, slices, converters, layers; 0 bits leaves a converter out.
 
     The keys are the fields of `nnmap.MappingPlan`.
@@ -238,7 +243,7 @@ class MappingSection(_Section):
         return MappingPlan(spec=spec, **fields)
 
 
-class ModelSection(_Section):
+class ModelSection(Section):
     """[network] of a mapping plan: how the module that a checkpoint fills is made.
 
     make: a network of the toolkit, or "package.module:function" of one's own.
@@ -254,7 +259,7 @@ class ModelSection(_Section):
     seed: int = 0
 
 
-class PlanFile(_Section):
+class PlanFile(Section):
     """A mapping plan: `xbarverify map`."""
 
     network: ModelSection
@@ -263,7 +268,7 @@ class PlanFile(_Section):
     mapping: MappingSection = MappingSection()
 
 
-class FaultsSection(_Section):
+class FaultsSection(Section):
     """[faults] of a campaign; `ocr` is stuck-HRS : stuck-LRS."""
 
     rates: tuple[Rate, ...] = Field(min_length=1)
@@ -279,7 +284,7 @@ class FaultsSection(_Section):
         return rates
 
 
-class CompareSection(_Section):
+class CompareSection(Section):
     """[compare]: what is run side by side."""
 
     cells: tuple[CellKind, ...] = ("1t1r", "1t2r")
@@ -291,21 +296,21 @@ class CompareSection(_Section):
         return [Fidelity(name) for name in self.fidelities]
 
 
-class AuditSection(_Section):
+class AuditSection(Section):
     """[audit]: how many tile inputs of the run ngspice solves again."""
 
     samples: int = Field(default=32, ge=0)
     seed: int = 0
 
 
-class RunSection(_Section):
+class RunSection(Section):
     """[run]: where results go and how many processes work on them."""
 
     out: str = "out"
     workers: int = Field(default=2, ge=1)
 
 
-class EvaluationFile(_Section):
+class EvaluationFile(Section):
     """A campaign: `xbarverify evaluate`."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
@@ -324,7 +329,7 @@ class EvaluationFile(_Section):
         return Path(self.run.out) / self.name
 
 
-File = TypeVar("File", bound=_Section)
+File = TypeVar("File", bound=Section)
 
 
 def read_toml(path: str | Path, kind: type[File]) -> File:
@@ -345,7 +350,7 @@ def _one_sentence(path: str, problem: ValidationError) -> str:
     findings = []
     for entry in problem.errors():
         # pydantic names the kind of [network] it took; users wrote no such key.
-        key = ".".join(str(p) for p in entry["loc"] if p not in ("catalogue", "own"))
+        key = ".".join(str(part) for part in entry["loc"] if part not in KINDS)
         given: Any = entry.get("input")
         if entry["type"] == "extra_forbidden":
             findings.append(f"unknown key {key!r}; remove it or correct its spelling")

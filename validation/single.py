@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from netlists import Drive, FaultRates, InputError, Tile, inject, sample_faults
+from netlists import Drive, InputError, Tile, inject, sample_faults
 from validation.config import TileFile, tile_spec
 
 
@@ -28,10 +28,13 @@ def build_tile(file: TileFile, *, beside: Path) -> tuple[Tile, Drive]:
         on = np.random.default_rng(file.program.seed).random(spec.g_shape) < file.program.p_lrs
         g = np.where(on, rram.g_lrs, rram.g_hrs)
     tile = Tile(spec=spec, g=g)
-    rates = FaultRates.from_ocr(file.faults.rate, file.faults.ocr)
+    rates = file.faults.rates()
     if rates.total:
         rng = np.random.default_rng(file.faults.seed)
         tile = inject(tile, sample_faults(spec, rates, rng=rng))
+    defects = file.defects.build(spec)
+    if defects is not None:
+        tile = inject(tile, defects)
     if file.drive.file:
         return tile, Drive(v=_array(beside / file.drive.file, "drive.file"))
     bits = np.random.default_rng(file.drive.seed).integers(0, 2, (file.drive.batch, spec.rows))

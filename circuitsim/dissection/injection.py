@@ -1,4 +1,4 @@
-"""Node voltages of a factorised tile whose cells draw currents of their own."""
+"""Node voltages of a factorised tile into whose nodes currents flow from elsewhere."""
 
 from functools import lru_cache
 
@@ -57,12 +57,23 @@ class Injection:
 
         Raises InputError on any other shape.
         """
+        self.voltages_of_nodes(v_source, i_cell, i_cell, v_row, v_col)
+
+    def voltages_of_nodes(
+        self, v_source: Array, drawn: Array, fed: Array, v_row: Array, v_col: Array
+    ) -> None:
+        """Fill v_row and v_col for sources and currents at the nodes, as `voltages` does.
+
+        drawn: A [rows, cols, width] out of each row node.  fed: into each column node. A current at
+        a node that floats is lost.
+        """
         self._done.require_current()
         plan = self._done.plan
         rows, cols, width = plan.rows, plan.cols, v_source.shape[-1]
         for name, array, shape in (
             ("v_source", v_source, (rows, width)),
-            ("i_cell", i_cell, (rows, cols, width)),
+            ("drawn", drawn, (rows, cols, width)),
+            ("fed", fed, (rows, cols, width)),
             ("v_row", v_row, (rows, cols, width)),
             ("v_col", v_col, (rows, cols, width)),
         ):
@@ -84,7 +95,7 @@ class Injection:
             self._kept,
             self._kept_at,
         )
-        raise_currents(self._steps, *same, i_cell, width, 0)
+        raise_currents(self._steps, *same, drawn, fed, width, 0)
         ports = values[self._root * width :][: (rows + cols) * width].reshape(-1, width)
         ports[rows:] = 0.0
         ports[:rows] = v_source

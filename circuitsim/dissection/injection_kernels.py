@@ -1,4 +1,4 @@
-"""Compiled substitution with a current in every cell: up with the currents, down with voltages.
+"""Compiled substitution with currents at all nodes: up with the currents, down with voltages.
 
 A = L D L' with the stored shares in L and the stored inverses of D. Going up, a node hands its
 current on to its neighbours by the shares and keeps it times its inverse; going down, a node's
@@ -37,17 +37,19 @@ from circuitsim.dissection.voltage_kernels import copy_rows
 
 
 @compiled
-def raise_leaves(tables, group, slots, values, batch, local, kept, kept_at, i_cell, stride, begin):
-    """Currents i_cell [rows, cols, stride], row node -> column node, to the ports of LANES leaves.
+def raise_leaves(
+    tables, group, slots, values, batch, local, kept, kept_at, drawn, fed, stride, begin
+):
+    """Currents drawn from row nodes and fed to column nodes, to the ports of LANES leaves.
 
-    The batch stands at begin of the last axis; what a cell draws leaves its row node and enters its
-    column node.
+    Both are [rows, cols, stride], the batch at begin of the last axis; the same array where every
+    cell hands on what it draws.
     """
     nodes, _, groups, classes, words = tables
     kind = classes[groups[group, CLASS]]
     height, width = kind[HEIGHT], kind[WIDTH]
-    cols = i_cell.shape[1]
-    flat = i_cell.reshape(-1)
+    cols = drawn.shape[1]
+    flat_drawn, flat_fed = drawn.reshape(-1), fed.reshape(-1)
     zero, minus = splat(0.0), splat(-1.0)
     for lane in range(LANES):
         node = groups[group, MEMBERS + lane]
@@ -62,9 +64,8 @@ def raise_leaves(tables, group, slots, values, batch, local, kept, kept_at, i_ce
                 own = (i * width + j) * batch
                 other = (height * width + i * width + j) * batch
                 for b in range(0, batch, LANES):
-                    value = load(flat, source + b)
-                    store(local, own + b, mul(minus, value))
-                    store(local, other + b, value)
+                    store(local, own + b, mul(minus, load(flat_drawn, source + b)))
+                    store(local, other + b, load(flat_fed, source + b))
         at = groups[group, SLOTS] + lane
         for step in range(kind[N_STEPS]):
             first, last = words[kind[FIRST] + step], words[kind[FIRST] + step + 1]
@@ -221,14 +222,27 @@ def lower_leaves(
 
 @compiled
 def raise_currents(
-    steps, tables, factor, slots, values, batch, front, local, kept, kept_at, i_cell, stride, begin
+    steps,
+    tables,
+    factor,
+    slots,
+    values,
+    batch,
+    front,
+    local,
+    kept,
+    kept_at,
+    drawn,
+    fed,
+    stride,
+    begin,
 ):
     """Walk the steps forwards: children before parents, the last one is the root."""
     for k in range(len(steps)):
         index = steps[k, 1]
         if steps[k, 0] == LEAF_GROUP:
             raise_leaves(
-                tables, index, slots, values, batch, local, kept, kept_at, i_cell, stride, begin
+                tables, index, slots, values, batch, local, kept, kept_at, drawn, fed, stride, begin
             )
         else:
             raise_merge(tables, index, factor, values, batch, front, kept, kept_at)

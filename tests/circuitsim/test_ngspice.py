@@ -1,3 +1,6 @@
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +95,28 @@ def test_the_shared_session_is_one():
 def test_a_drive_that_does_not_fit_is_refused_before_ngspice_runs():
     with pytest.raises(InputError, match="rows"):
         solve(random_tile(3, 3, 1), Drive(v=[1.0]), solver="ngspice")
+
+
+BUSY_CALLER = """
+import numpy as np
+from circuitsim import NgspiceSession
+session = NgspiceSession()
+print(session._process.pid, flush=True)
+netlist = "* busy\\nvin_0 a 0 external\\nr1 a 0 1\\nvindex b 0 dc 0\\nrindex b 0 1\\n.end\\n"
+session.sweep(netlist, ["vin_0"], np.ones((5_000_000, 1)))
+"""
+
+
+def test_a_busy_worker_ends_with_its_caller():
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY_CALLER], stdout=subprocess.PIPE, text=True
+    ) as caller:
+        assert caller.stdout is not None
+        worker = Path("/proc") / caller.stdout.readline().strip()
+        time.sleep(3.0)  # into the sweep, which takes minutes
+        assert worker.exists()
+        caller.kill()
+    give_up = time.monotonic() + 20.0
+    while worker.exists() and time.monotonic() < give_up:
+        time.sleep(0.1)
+    assert not worker.exists()

@@ -53,7 +53,7 @@ rrow_0_0 in_0 x_0_0 1.0
 rcol_0_0 y_0_0 out_0 1.0
 rcell_0_0_0 mid_0_0 y_0_0 10000.0
 rcell_0_0_1 mid_0_0 y_0_0 1000000.0
-mcell_0_0 x_0_0 gate_0 mid_0_0 0 access w=1e-06 l=1.3e-07
+mcell_0_0 x_0_0 gate_0 mid_0_0 0 access w=1e-06 l=1.3e-07 ic=0,1.2,0
 .model access nmos (level=1 vto=0.4 kp=0.0003 lambda=0.05 gamma=0.3 phi=0.8 is=0.0)
 vin_0 in_0 0 dc 0.2
 vout_0 out_0 0 dc 0.0

@@ -3,11 +3,15 @@ import pytest
 import torch
 from torch import nn
 
+from circuitsim import effective_conductance
 from netlists import (
+    Access,
+    DefectRates,
     FaultRates,
     InputError,
     LognormalSpread,
     OneR,
+    OneTransistorOneR,
     ResistanceError,
     RetentionDrift,
     TileSpec,
@@ -27,10 +31,10 @@ from tests.tolerances import assert_close
 PERFECT = Wires(r_row_segment=0.0, r_col_segment=0.0)
 
 
-def mapped(x, encoding="pair", inputs=30, outputs=8):
+def mapped(x, encoding="pair", inputs=30, outputs=8, spec=None):
     torch.manual_seed(0)
     layer = nn.Sequential(nn.Linear(inputs, outputs).double())
-    spec = TileSpec(rows=16, cols=12, wires=PERFECT, cell=OneR())
+    spec = spec or TileSpec(rows=16, cols=12, wires=PERFECT, cell=OneR())
     plan = MappingPlan(spec=spec, encoding=encoding, dac_bits=None, adc_bits=None)
     return map_network(layer, plan, rng=rng(), sample=x)
 
@@ -97,3 +101,39 @@ def test_noise_differs_between_reads_and_repeats_from_its_seed():
     assert faulty[0].noise == noisy[0].noise and not torch.equal(faulty(x), mapped(x)(x))
     with pytest.raises(InputError, match="sigma=-1"):
         with_read_noise(mapped(x), -1.0, seed=0)
+
+
+@pytest.mark.ngspice
+def test_defects_are_drawn_for_every_tile_of_a_chip():
+    x = torch.rand(5, 30).double()
+    wires = Wires(r_row_segment=1.0, r_col_segment=1.0)
+    chip = mapped(x, spec=TileSpec(rows=16, cols=12, wires=wires, cell=OneTransistorOneR()))
+    rates = {"transistor_open": 0.1, "transistor_shorted": 0.05, "bridge_row": 0.01}
+    lines = {"open_row": 0.02, "open_gate": 0.02, "bridge_col": 0.01}
+    everything = DefectRates(**rates, **lines)
+    broken, again = (
+        inject_faults(chip, FaultRates(), rng=rng(s), defects=everything) for s in (1, 1)
+    )
+    tiles = [broken[0].matrix.tile(k) for k in range(broken[0].matrix.placement.tiles)]
+    assert len({tile.defects.sha256 for tile in tiles}) == len(tiles) > 1
+    assert torch.equal(broken(x), again(x)) and not torch.equal(broken(x), chip(x))
+    linear = at_fidelity(broken, Fidelity.LINEAR)
+    expected = np.stack([effective_conductance(tile) for tile in tiles])
+    assert_close(linear[0].matrix.operators(Fidelity.LINEAR), expected, 1e-12)
+    ideal = broken[0].matrix.operators(Fidelity.IDEAL)
+    for operator, tile in zip(ideal, tiles, strict=True):
+        dead = np.isin(tile.access, (Access.OPEN, Access.OFF))
+        assert dead.any() and (operator.T[dead] == 0).all()
+        assert np.array_equal(operator.T[~dead], tile.g_device[~dead])
+    # Memories are stuck as on a chip without defects, and varying them leaves defects alone.
+    stuck = FaultRates.from_ocr(0.1, 1.0)
+    with_both = inject_faults(chip, stuck, rng=rng(1), defects=everything)
+    alone = inject_faults(chip, stuck, rng=rng(1))
+    for one, other in zip(with_both[0].matrix.faults, alone[0].matrix.faults, strict=True):
+        assert one.sha256 == other.sha256
+    varied = vary_devices(with_both, [LognormalSpread(sigma=0.1)], rng=rng(2))
+    assert varied[0].matrix.defects == with_both[0].matrix.defects
+    with pytest.raises(InputError, match="2 maps of defects"):
+        chip[0].matrix.with_defects([tiles[0].defects] * 2)
+    with pytest.raises(InputError, match="no transistor"):
+        inject_faults(mapped(x), FaultRates(), rng=rng(), defects=DefectRates(**rates))

@@ -14,6 +14,7 @@ from validation.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 TILE = "[tile]\nrows = 4\ncols = 3\n[cell]\nkind = '1r'\n"
+BRIDGE = "[[defects.bridges]]\nkind = '{}'\nrow = {}\ncol = 0\nr = 1.0\n"
 CAMPAIGN = """
 name = "t"
 [network]
@@ -65,6 +66,14 @@ BAD = [
     ("solve", "[tile]\nr_col_segment = nan\n", "r_col_segment="),
     ("solve", TILE + "[faults]\nrate = 1.5\n", "faults.rate = 1.5"),
     ("solve", TILE + "[faults]\nocr = -1.0\nrate = 0.1", "ocr=-1.0"),
+    ("solve", TILE + "[defects]\nopen_row = [[9, 9]]\n", "open_row: (9, 9) lies off a 4x3 tile"),
+    ("solve", TILE + "[defects]\nopen_col = [[0, -1]]\n", "(0, -1) lies off a 4x3 tile"),
+    ("solve", TILE + "[defects]\nopen_col = 1.5\n", "open_col = 1.5: value error, must be a rate"),
+    ("solve", TILE + "[defects]\nopen_row = [[1]]\n", "or a list of positions [row, col]"),
+    ("solve", TILE + "[defects]\ntransistor_open = 0.1\n", "OneR has no transistor"),
+    ("solve", TILE + BRIDGE.format("row", 3), "ends at (4, 0), off a 4x3 tile"),
+    ("solve", TILE + BRIDGE.format("diagonal", 0), "defects.bridges.0.kind = 'diagonal'"),
+    ("solve", TILE.replace("'1r'", "'1t1r'\ngate_line = 'x'"), "cell.gate_line = 'x'"),
     ("solve", TILE + "[program]\nfile = 'none.npy'\n", "none.npy"),
     ("solve", TILE + "[program]\nfile = 'g.npy'\n", "g.shape=(2, 2) != spec.g_shape=(4, 3)"),
     ("solve", TILE + "[drive]\nfile = 'g.npy'\n", "v.shape=(2, 2) != (batch, rows)=(*, 4)"),
@@ -120,6 +129,19 @@ def test_netlist_goes_to_stdout_or_a_file(xbarverify, tmp_path):
     assert code == 0 and text.startswith("* 4x3 OneR tile") and text.endswith(".end\n")
     assert xbarverify("netlist", tile, "-o", tmp_path / "t.cir")[0] == 0
     assert (tmp_path / "t.cir").read_text() == text
+
+
+@pytest.mark.ngspice
+def test_a_tile_file_takes_every_defect(xbarverify):
+    file = ROOT / "examples" / "tile_defects.toml"
+    code, text, _ = xbarverify("netlist", file)
+    assert code == 0
+    for element in ("rshort_2_3 ", "rbrow_2_5 x_2_5 x_3_5 20.0", "rleak_7_12 gate_7_12 0"):
+        assert element in text
+    assert "rrow_4_10 " not in text and "rcol_11_6 " not in text and "rrow_4_9 " in text
+    code, text, _ = xbarverify("solve", file, "--solver", "newton", "--solver", "ngspice")
+    line = text.replace("\n", " ").split("largest relative difference ")[1]
+    assert code == 0 and float(line.split()[0]) <= 1e-6
 
 
 @pytest.mark.ngspice

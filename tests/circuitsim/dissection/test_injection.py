@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from circuitsim.crossbar_tile import crossbar_of
 from circuitsim.dissection import Injection, factorise, node_voltages
-from circuitsim.newton import SparseEngine
+from circuitsim.engines import SparseEngine
 from netlists import InputError
 from tests.strategies import random_tile
 from tests.tolerances import OPERATOR, assert_close
