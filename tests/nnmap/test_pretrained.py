@@ -15,6 +15,7 @@ from nnmap import (
     accuracy,
     agreement,
     at_fidelity,
+    bnn_mlp,
     fit,
     lenet,
     map_network,
@@ -25,6 +26,7 @@ from nnmap import pretrained as shipped
 from nnmap.catalogue import Setting
 from nnmap.cnns import lenet_remeco
 from nnmap.data import load
+from nnmap.paper_plans import PLANS
 from nnmap.pretrained import NETWORKS, manifest, plan, pretrained, reference, weights_hash
 from tests.tolerances import assert_close
 
@@ -71,47 +73,50 @@ def test_mnist_networks_keep_their_accuracy_when_quantised_and_mapped(name):
     assert found.adc_clipped < 1e-3
 
 
-def test_digits_keep_their_accuracy_when_quantised_and_mapped():
+@pytest.fixture(scope="module")
+def on_digits():
+    """A network trained with 8-bit weights, and few test images."""
     data = load("digits")
-    recipe = Recipe(epochs=15)
-    trained = fit(lambda: quantise_aware(mlp((64, 32, 10)), 8), recipe, data)
-    for paper in ("lenet-mnist", "mlp-mnist", "vgg13-cifar10"):
-        found = agreement(trained, plan(paper), data)
-        assert found.unmapped > 0.9
-        assert found.spread < 1.5 / len(data.test_x)
-        assert abs(found.converted - found.unmapped) < 0.01
+    model = fit(lambda: quantise_aware(mlp((64, 32, 10)), 8), Recipe(epochs=8), data)
+    few = {"train_x": data.train_x[:128], "test_x": data.test_x[:200], "test_y": data.test_y[:200]}
+    return model, replace(data, **few)
 
 
-# Bits a weight, devices they take, tile, and layers left digital.
-PLANS = {
-    "bnn-mlp2-mnist": (None, None, 64, "offset", False),
-    "bnn-vgg-cifar10": (None, None, 64, "pair", False),
-    "lenet-remeco-mnist": (8, 4, 64, "pair", False),
-    "alexnet-cifar10": (8, 4, 64, "pair", False),
-    "convnet-quick-cifar10": (16, 2, 128, "offset", False),
-    "mobilenet-v2-cifar10": (8, 7, 128, "pair", True),
+@pytest.mark.parametrize("paper", [name for name, p in PLANS.items() if p.weight_bits])
+def test_digits_keep_their_accuracy_on_every_papers_plan(on_digits, paper):
+    found = agreement(on_digits[0], PLANS[paper], on_digits[1])
+    assert found.unmapped > 0.9 and found.quantised == found.ideal
+    assert found.spread <= 1 / 200 and abs(found.converted - found.unmapped) <= 3 / 200
+
+
+@pytest.mark.parametrize("paper", [name for name, p in PLANS.items() if not p.weight_bits])
+def test_binary_digits_keep_their_accuracy_on_every_papers_plan(on_digits, paper):
+    recipe = Recipe(epochs=8)
+    model = fit(lambda: bnn_mlp((64, 64, 10)), recipe, load("digits"))
+    found = agreement(model, PLANS[paper], on_digits[1])
+    assert found.unmapped > 0.9 and found.spread == 0.0
+    assert abs(found.converted - found.unmapped) <= 3 / 200
+
+
+# Bits of a weight and of a device, devices a weight, size of a tile.
+STATED = {
+    "fpt-balanced": (None, None, 2, 64),
+    "fpt-unbalanced": (None, None, 1, 64),
+    "bnn-1t2r": (None, None, 2, 64),
+    "remeco": (8, 4, 4, 64),
+    "rramedy-slc": (16, 1, 16, 128),
+    "rramedy-mlc": (16, 2, 8, 128),
+    "drop-connect": (8, 7, 2, 128),
 }
 
 
-@pytest.mark.parametrize("name", PLANS)
-def test_plans_are_those_of_the_papers(name):
-    p = plan(name)
-    found = (p.weight_bits, p.device_bits, p.spec.rows, p.encoding, p.digital_1x1)
-    assert found == PLANS[name]
-
-
-def test_sixteen_bits_fit_single_level_devices_too():
-    slc = replace(plan("mlp-mnist"), device_bits=1)
-    model, x = pretrained("mlp-mnist"), torch.rand(2, 784)
-    mapped = map_network(
-        model.double(),
-        replace(slc, dac_bits=None, adc_bits=None),
-        rng=np.random.default_rng(0),
-        sample=x.double(),
-    )
-    assert mapped[0].matrix.encoding.slices == 16
-    with torch.no_grad():
-        assert_close(mapped(x.double()).numpy(), model(x.double()).numpy(), 1e-6)
+@pytest.mark.parametrize("paper", STATED)
+def test_plans_say_what_the_papers_say(paper):
+    p = PLANS[paper]
+    columns = p.encoder().columns(1, p.spec.cols)
+    devices = (len(columns) - (p.encoding == "offset")) * p.spec.cell.n_rram
+    assert (p.weight_bits, p.device_bits, devices, p.spec.rows) == STATED[paper]
+    assert plan("vgg13-cifar10").digital_1x1 and plan("alexnet-cifar10") is PLANS["remeco"]
 
 
 def test_quantised_in_torch_or_on_tiles_gives_the_same_logits():
