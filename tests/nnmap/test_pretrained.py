@@ -77,7 +77,7 @@ def test_mnist_networks_keep_their_accuracy_when_quantised_and_mapped(name):
 def on_digits():
     """A network trained with 8-bit weights, and few test images."""
     data = load("digits")
-    model = fit(lambda: quantise_aware(mlp((64, 32, 10)), 8), Recipe(epochs=8), data)
+    model = fit(lambda: quantise_aware(mlp((64, 32, 10)), 8), Recipe(epochs=15), data)
     few = {"train_x": data.train_x[:128], "test_x": data.test_x[:200], "test_y": data.test_y[:200]}
     return model, replace(data, **few)
 
@@ -91,7 +91,7 @@ def test_digits_keep_their_accuracy_on_every_papers_plan(on_digits, paper):
 
 @pytest.mark.parametrize("paper", [name for name, p in PLANS.items() if not p.weight_bits])
 def test_binary_digits_keep_their_accuracy_on_every_papers_plan(on_digits, paper):
-    recipe = Recipe(epochs=8)
+    recipe = Recipe(epochs=15)
     model = fit(lambda: bnn_mlp((64, 64, 10)), recipe, load("digits"))
     found = agreement(model, PLANS[paper], on_digits[1])
     assert found.unmapped > 0.9 and found.spread == 0.0
