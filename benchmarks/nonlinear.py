@@ -48,6 +48,9 @@ CELLS: dict[str, Cell] = {
     "1T1R BSIM4 1 kohm": OneTransistorOneR(nmos=Bsim4Nmos(), rram=OhmicRram(r_lrs=1e3)),
     "1T1R BSIM4 sinh": OneTransistorOneR(nmos=Bsim4Nmos(), rram=SinhRram()),
     "1T2R BSIM4": OneTransistorTwoR(nmos=Bsim4Nmos()),
+    # Gates near threshold: the transistor saturates within the read voltage.
+    "1T1R level 1 at 0.5 V": OneTransistorOneR(v_gate=0.5),
+    "1T1R BSIM4 at 0.6 V": OneTransistorOneR(nmos=Bsim4Nmos(), v_gate=0.6),
 }
 SIZES, SEGMENTS, RATES = (8, 16, 32, 64), (0.1, 1.0, 10.0), (0.0, 0.1, 0.3)
 TABLE_INPUTS, FAST_INPUTS, OPERATING_INPUTS = 4, 256, 16

@@ -85,8 +85,10 @@ def surface_step(v_row, v_col, polynomials, degree, low, high, g0, excess, i_out
 
 
 @compiled
-def sinh_step(v_row, v_col, g, v0, v_max, g0, excess, i_out, change):
-    """Bare memories that bend: I = g v0 sinh(drop / v0), g [rows, cols]."""
+def sinh_step(v_row, v_col, g, v0, backward, v_max, g0, excess, i_out, change):
+    """Bare memories that bend: I = g v0 sinh(drop / v0), g [rows, cols],
+    and `backward` times that where the drop is negative.
+    """
     rows, cols, width = v_row.shape
     clear(i_out)
     clear(change)
@@ -94,7 +96,8 @@ def sinh_step(v_row, v_col, g, v0, v_max, g0, excess, i_out, change):
         for j in range(cols):
             for b in range(width):
                 d = min(max(v_row[i, j, b] - v_col[i, j, b], -v_max), v_max)
-                current = g[i, j] * v0 * math.sinh(d / v0)
+                bent = v0 * math.sinh(d / v0)
+                current = g[i, j] * (bent if d >= 0 else backward * bent)
                 new = current - g0[i, j] * d
                 change[j, b] += abs(new - excess[i, j, b])
                 excess[i, j, b] = new

@@ -1,17 +1,22 @@
 """Cells of a tile as the nonlinear solver sees them: current and slope between two voltages."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from circuitsim.cell_kernels import sinh_step, surface_step
-from circuitsim.cellsurface import CellSurface, term_powers
+from circuitsim.cellsurface import CellSurface
 from circuitsim.characterise import calibrate_surface
 from circuitsim.defective_cells import with_defective_cells
+from circuitsim.patched_law import PatchedLaw
+from circuitsim.polynomial_surface import PolynomialSurface, term_powers
+from circuitsim.series_law import SeriesLaw
+from circuitsim.series_surface import SeriesSurface
 from circuitsim.solution import FloatArray
 from netlists.cells import OneR
-from netlists.devices import SinhRram
+from netlists.devices import SinhConduction
 from netlists.errors import InputError
 from netlists.tile import Access, Tile
 
@@ -92,7 +97,7 @@ class SurfaceLaw:
 class SinhLaw:
     """Bare memories that bend, by their own equation: nothing is fitted."""
 
-    rram: SinhRram
+    rram: SinhConduction
     g: FloatArray
 
     def step(
@@ -106,7 +111,18 @@ class SinhLaw:
     ) -> None:
         """See CellLaw."""
         rram = self.rram
-        sinh_step(v_row, v_col, self.g, rram.v0, rram.v_max, g0, excess, i_out, change)
+        sinh_step(
+            v_row,
+            v_col,
+            self.g,
+            rram.v0,
+            rram.backward,
+            rram.v_max,
+            g0,
+            excess,
+            i_out,
+            change,
+        )
 
     def slopes(self, v_row: FloatArray, v_col: FloatArray) -> FloatArray:
         """dI/d(drop)."""
@@ -125,7 +141,7 @@ def cell_law(
     cell = tile.spec.cell
     g = tile.g_device if tile.g_device.ndim == 2 else tile.g_device.sum(axis=2)
     if isinstance(cell, OneR):
-        if not isinstance(cell.rram, SinhRram):
+        if not isinstance(cell.rram, SinhConduction):
             raise InputError(f"{cell!r} obeys Ohm's law; solve it with 'dissection'.")
         span = max(v_high, 0.0) - min(v_low, 0.0)
         if span > cell.rram.v_max * (1 + 1e-12):
@@ -134,10 +150,16 @@ def cell_law(
                 f"fitted up to v_max={cell.rram.v_max!r} V; lower the inputs."
             )
         return SinhLaw(rram=cell.rram, g=np.ascontiguousarray(g))
-    v_read = tile.spec.v_read
-    surface = surface or calibrate_surface(
-        cell, min(v_low, -v_read if v_low < 0 else 0.0), max(v_high, v_read)
-    )
+    if surface is None:
+        v_read = tile.spec.v_read
+        least, most = min(v_low, -v_read if v_low < 0 else 0.0), max(v_high, v_read)
+        surface = calibrate_surface(cell, least, most)
+        if not surface.on_target:
+            warnings.warn(
+                f"the surface of {surface.cell} misses its target: held-out error at most "
+                f"{surface.held_out_max:.1e}, p99 {surface.held_out_p99:.1e} of full scale.",
+                stacklevel=2,
+            )
     if surface.cell != repr(cell):
         raise InputError(
             f"the surface was calibrated for {surface.cell}, the tile has {cell!r}; recalibrate."
@@ -147,6 +169,9 @@ def cell_law(
             f"inputs from {v_low:.6g} V to {v_high:.6g} V leave the calibrated range "
             f"[{surface.v_low:.6g}, {surface.v_high:.6g}] V; calibrate a wider range."
         )
+    if isinstance(surface, SeriesSurface):
+        return _series_law(tile, surface, g)
+    assert isinstance(surface, PolynomialSurface)
     if tile.defects is None:
         polynomials, degree = surface.polynomials(g), surface.degree
     else:
@@ -154,6 +179,7 @@ def cell_law(
         polynomials = surface.polynomials(np.where(access == Access.GATED, g, 0.0))
         polynomials, degree = with_defective_cells(
             polynomials,
+            surface.degree,
             surface,
             cell=cell,
             g=g,
@@ -161,3 +187,23 @@ def cell_law(
             r_short=tile.defects.r_short,
         )
     return SurfaceLaw(surface=surface, degree=degree, polynomials=np.ascontiguousarray(polynomials))
+
+
+def _series_law(tile: Tile, surface: SeriesSurface, g: FloatArray) -> CellLaw:
+    """Cells whose transistor works by parts, the others by the polynomials that they have."""
+    access = tile.access
+    works = access == Access.GATED
+    law = SeriesLaw.of(surface, np.where(works, g, 0.0))
+    if tile.defects is None or works.all():
+        return law
+    polynomials, degree = with_defective_cells(
+        np.zeros((1, np.count_nonzero(~works), 2, 1)),
+        0,
+        surface,
+        cell=tile.spec.cell,
+        g=g[~works][None],
+        access=access[~works][None],
+        r_short=tile.defects.r_short,
+    )
+    theirs = SurfaceLaw(surface=surface, degree=degree, polynomials=polynomials)
+    return PatchedLaw(most=law, few=theirs, places=np.nonzero(~works))

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from circuitsim import ngspice
 from circuitsim.calibrate import MARGIN
-from circuitsim.cellsurface import CellSurface, term_powers
+from circuitsim.cellsurface import CellSurface, StateError
+from circuitsim.polynomial_surface import PolynomialSurface, term_powers
 from circuitsim.solution import FloatArray
 from netlists.build import build_circuit
 from netlists.cells import Cell
@@ -73,7 +74,7 @@ def _measure(
 
 
 @functools.lru_cache(maxsize=32)
-def off_surface(cell: Cell, v_low: float, v_high: float) -> CellSurface:
+def off_surface(cell: Cell, v_low: float, v_high: float) -> PolynomialSurface:
     """What a cell with its gate at ground conducts, both lines within [v_low, v_high], V.
 
     A transistor that lets nothing through gives a surface of zeros. The errors that it carries are
@@ -95,8 +96,10 @@ def off_surface(cell: Cell, v_low: float, v_high: float) -> CellSurface:
     lower = np.minimum(v[:, None], sense)
     apart = np.abs(drop) > 1e-6 / scale
     conducted = float(np.max(np.abs(i[apart] / drop[apart])))
-    blank = CellSurface(
+    blank = PolynomialSurface(
         cell=repr(cell),
+        netlist_sha256="",
+        v_gate=0.0,
         v_low=v_low,
         v_high=v_high,
         g_low=low,
@@ -105,9 +108,6 @@ def off_surface(cell: Cell, v_low: float, v_high: float) -> CellSurface:
         degree=DEGREE,
         coefficients=np.zeros((2, STATE_DEGREE + 1, len(term_powers(DEGREE)))),
         full_scale=full_scale,
-        held_out=0,
-        held_out_max=0.0,
-        held_out_p99=0.0,
         source=source,
         options=NONLINEAR_OPTIONS,
     )
@@ -139,12 +139,15 @@ def off_surface(cell: Cell, v_low: float, v_high: float) -> CellSurface:
             f"between {v_low:.6g} V and {v_high:.6g} V a transistor of {cell!r} with its gate cut "
             "off goes from off to on, which no off-state surface follows; narrow the inputs."
         )
-    return replace(
-        surface,
-        held_out=error.size,
-        held_out_max=float(error.max()),
-        held_out_p99=float(np.quantile(error, 0.99)),
+    told = StateError(
+        name="gate cut off",
+        g_low=low,
+        g_high=high,
+        samples=error.size,
+        max=float(error.max()),
+        p99=float(np.quantile(error, 0.99)),
     )
+    return replace(surface, errors=(told,))
 
 
 def _raised(polynomials: FloatArray, degree: int, to: int) -> FloatArray:
@@ -188,6 +191,7 @@ def _shorted_polynomials(
 
 def with_defective_cells(
     polynomials: FloatArray,
+    degree: int,
     surface: CellSurface,
     *,
     cell: Cell,
@@ -197,8 +201,9 @@ def with_defective_cells(
 ) -> tuple[FloatArray, int]:
     """Polynomials of a tile [rows, cols, 2, terms] with those of defective cells, and their degree.
 
-    polynomials: of `surface` at the states g [rows, cols]; what stands at defective cells is
-    replaced.  access: `Access` values [rows, cols].  r_short: of shorted transistors, ohm.
+    polynomials: of this degree on the range of `surface`, at the states g [rows, cols]; what stands
+    at defective cells is replaced.  access: `Access` values [rows, cols].  r_short: of shorted
+    transistors, ohm.
     """
     found: list[tuple[NDArray[np.bool_], FloatArray, int]] = []
     off, shorted = access == Access.OFF, access == Access.SHORTED
@@ -207,13 +212,13 @@ def with_defective_cells(
         found.append((off, other.polynomials(g[off]), other.degree))
     if shorted.any():
         states, where = np.unique(g[shorted], return_inverse=True)
-        fitted, degree = _shorted_polynomials(
-            cell.rram, states, r_short, v_span=surface.v_high - surface.v_low, least=surface.degree
+        fitted, raised = _shorted_polynomials(
+            cell.rram, states, r_short, v_span=surface.v_high - surface.v_low, least=degree
         )
-        found.append((shorted, fitted[where], degree))
-    degree = max([surface.degree, *(each for _, _, each in found)])
-    result = _raised(polynomials, surface.degree, degree)
+        found.append((shorted, fitted[where], raised))
+    most = max([degree, *(each for _, _, each in found)])
+    result = _raised(polynomials, degree, most)
     result[access == Access.OPEN] = 0.0
     for place, theirs, each in found:
-        result[place] = _raised(theirs, each, degree)
-    return result, degree
+        result[place] = _raised(theirs, each, most)
+    return result, most

@@ -29,7 +29,7 @@ from netlists.tile import Drive, Tile
 
 SOLVER = "newton"
 TOLERANCE = 1e-10  # column currents, of the largest of the same input
-CHORD_STEPS, NEWTON_STEPS, HALVINGS = 30, 40, 12
+CHORD_STEPS, NEWTON_STEPS, HALVINGS = 30, 100, 12
 STALL = 0.7  # a chord step that shrinks the mismatch less than this gives way to Newton
 
 
@@ -316,8 +316,8 @@ def prepare_nonlinear(
     )
 
 
-def solve_nonlinear(tile: Tile, drive: Drive) -> Solution:
+def solve_nonlinear(tile: Tile, drive: Drive, *, surface: CellSurface | None = None) -> Solution:
     """Solve a tile of cells that bend once, prepared for the inputs it gets."""
     v = drive.for_tile(tile.spec)
     low, high = min(0.0, float(v.min())), max(0.0, float(v.max()))
-    return prepare_nonlinear(tile, v_low=low, v_high=high).solve(drive)
+    return prepare_nonlinear(tile, v_low=low, v_high=high, surface=surface).solve(drive)

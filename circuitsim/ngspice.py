@@ -17,7 +17,7 @@ import numpy as np
 from circuitsim.solution import FloatArray, Solution, assemble_solution
 from netlists.check import check, without_islands
 from netlists.circuit import GROUND, Circuit
-from netlists.errors import MissingToolError
+from netlists.errors import InputError, MissingToolError
 from netlists.spice import to_spice_deck
 
 INSTALL_ADVICE = """libngspice was not found. Install it with one of
@@ -32,6 +32,12 @@ or point NGSPICE_LIBRARY_PATH at the library."""
 NO_KLU_NOTICE = (
     "ngspice {} has no KLU solver: results are the same, but a 64x64 tile takes seconds instead of "
     "0.1 s and a 128x128 one a minute and more; version 46 from bookworm-backports has KLU."
+)
+
+
+NO_OSDI_NOTICE = (
+    "ngspice {} was built without OSDI and loads no Verilog-A models; version 46 from "
+    "bookworm-backports loads them, or give the cell as a plain SPICE subcircuit."
 )
 
 
@@ -92,23 +98,65 @@ class NgspiceSession:
         inputs: list[str],
         v: FloatArray,
         *,
+        osdi: Path | None = None,
         timeout: float = 600.0,
     ) -> dict[str, Any]:
         """Solve one deck for every row of `v` [batch, inputs].
 
+        osdi: compiled Verilog-A library to load before.
         Returns {"vectors": {name: [batch]}, "klu": bool}.
         Raises NgspiceError when the library fails, crashes or outlasts `timeout` seconds; the next
-        call starts a fresh process.
+        call starts a fresh process. Raises MissingToolError when this ngspice loads no Verilog-A
+        and InputError when it cannot load this library.
         """
+        columns = dict(zip(inputs, v.T, strict=True))
+        reply = self._ask(netlist, f"dc vindex 0 {len(v) - 1} 1", columns, osdi, timeout)
+        if any(len(vector) != len(v) for vector in reply["vectors"].values()):
+            raise NgspiceError(
+                f"ngspice failed: {reply['said'] or 'the sweep stopped before its end'}"
+            )
+        return reply
+
+    def transient(
+        self, netlist: str, *, step: float, stop: float, timeout: float = 600.0
+    ) -> dict[str, FloatArray]:
+        """Integrate a deck from its operating point to `stop`, s, in steps of at most `step`, s.
+
+        Nodes that `.ic` names start there.
+
+        Returns {name: [points]}, "time" among them. Raises NgspiceError as `sweep` does.
+        """
+        command = f"tran {step!r} {stop!r} 0 {step!r}"
+        reply = self._ask(netlist, command, {}, None, timeout)
+        vectors: dict[str, FloatArray] = reply["vectors"]
+        if vectors["time"][-1] < stop * (1 - 1e-6):
+            raise NgspiceError(f"ngspice failed: {reply['said'] or 'it stopped before the end'}")
+        return vectors
+
+    def _ask(
+        self,
+        netlist: str,
+        command: str,
+        inputs: dict[str, FloatArray],
+        osdi: Path | None,
+        timeout: float,
+    ) -> dict[str, Any]:
         if self._process is None:
             self._start()
         assert self._connection is not None
         try:
-            self._connection.send({"netlist": netlist, "inputs": inputs, "v": v})
+            self._connection.send(
+                {"netlist": netlist, "command": command, "inputs": inputs, "osdi": osdi}
+            )
         except BrokenPipeError:
             self.close()
             raise NgspiceError("the ngspice process is gone; call again for a fresh one.") from None
         reply = self._receive(timeout)
+        if "osdi" in reply:
+            self.close()
+            if "no such command" in reply["osdi"]:
+                raise MissingToolError(NO_OSDI_NOTICE.format(self.version))
+            raise InputError(f"ngspice cannot load the OSDI library: {_first_line(reply['osdi'])}")
         if "error" in reply:
             self.close()  # an error can leave the library unusable for good
             raise NgspiceError(f"ngspice failed: {reply['error']}")
@@ -121,6 +169,18 @@ class NgspiceSession:
         reply = self.sweep(probe + ".options klu\n.end\n", ["vin_0"], np.ones((1, 1)))
         return bool(reply["klu"])
 
+    @functools.cached_property
+    def has_osdi(self) -> bool:
+        """Whether this build loads compiled Verilog-A models."""
+        try:
+            # A file that is no library fails in another way where the command is known.
+            self.sweep("* probe\n.end\n", [], np.ones((1, 0)), osdi=Path(__file__))
+        except MissingToolError:
+            return False
+        except InputError:
+            return True
+        return True
+
     def close(self) -> None:
         """End the worker process."""
         if self._process is not None:
@@ -129,6 +189,10 @@ class NgspiceSession:
         if self._connection is not None:
             self._connection.close()
         self._process = self._connection = None
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0]
 
 
 @functools.cache
@@ -157,7 +221,7 @@ def solve_circuit(
     deck = to_spice_deck(circuit, klu=session.has_klu)
     written = time.perf_counter()
     v_in = circuit.sources.v[:, circuit.layout.inputs]
-    reply = session.sweep(deck, inputs, v_in, timeout=timeout)
+    reply = session.sweep(deck, inputs, v_in, osdi=circuit.osdi, timeout=timeout)
     if session.has_klu and not reply["klu"]:
         raise NgspiceError("ngspice was asked for KLU and did not use it.")
     timings = {"write": written - start, "ngspice": time.perf_counter() - written}

@@ -43,18 +43,25 @@ def _open_library() -> Any:
     return library
 
 
-def _sweep(library: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """Solve one netlist for every row of `v`; vectors come back as [batch] arrays."""
+def _run(library: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Run one command on one netlist; vectors come back as arrays with a value a point.
+
+    Sources declared `external` take their values at each point from `inputs`, name -> array.
+    """
     from PySpice.Spice.NgSpice.Shared import NgSpiceCommandError
 
-    v = request["v"]
-    type(library).inputs = dict(zip(request["inputs"], v.T, strict=True))
+    type(library).inputs = request["inputs"]
     type(library).point = 0
+    if request["osdi"]:
+        try:
+            library.exec_command(f"osdi {request['osdi']}")
+        except NgSpiceCommandError:
+            return {"osdi": library.stderr or library.stdout}
     try:
         library.load_circuit(request["netlist"])
         log = list(library._stdout)
         try:
-            library.exec_command(f"dc vindex 0 {len(v) - 1} 1")
+            library.exec_command(request["command"])
         except NgSpiceCommandError:
             # Notes of steps towards a start are no failure; a run that stopped has a line of error.
             if not all(line.startswith(("Warning", "Note", "Trying")) for line in library._stderr):
@@ -62,9 +69,8 @@ def _sweep(library: Any, request: dict[str, Any]) -> dict[str, Any]:
         log += list(library._stdout)
         plot = library.plot(None, library.last_plot)
         vectors = {name: np.array(vector._data) for name, vector in plot.items()}
-        if any(len(vector) != len(v) for vector in vectors.values()):
-            return {"error": library.stderr or "the sweep stopped before its end"}
-        return {"vectors": vectors, "klu": any("Using KLU" in line for line in log)}
+        klu = any("Using KLU" in line for line in log)
+        return {"vectors": vectors, "klu": klu, "said": library.stderr}
     finally:
         for command in ("destroy all", "remcirc"):
             with contextlib.suppress(Exception):
@@ -100,7 +106,7 @@ def serve(connection: Connection) -> None:
         except EOFError:
             return
         try:
-            reply = _sweep(library, request)
+            reply = _run(library, request)
         except Exception as problem:  # the reply must go out whatever the library did
             reply = {"error": f"{type(problem).__name__}: {problem} {library.stderr}".strip()}
         connection.send(reply)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from circuitsim import newton, ngspice, nodal
+from circuitsim.calibrate import secant_model
+from circuitsim.cellsurface import CellSurface
 from circuitsim.linearise import linearise
 from circuitsim.prepared import NotStructuredError, prepare
 from circuitsim.solution import Solution
@@ -44,7 +46,9 @@ SOLVERS: dict[str, Callable[[Tile, Drive], Solution]] = {
 }
 
 
-def solve(tile: Tile, drive: Drive, solver: str = "dissection") -> Solution:
+def solve(
+    tile: Tile, drive: Drive, solver: str = "dissection", *, surface: CellSurface | None = None
+) -> Solution:
     """Node voltages and output currents of a tile for every input of a drive.
 
     "dissection": exact for ohmic OneR; other cells enter at their calibrated secant conductance.
@@ -53,8 +57,15 @@ def solve(tile: Tile, drive: Drive, solver: str = "dissection") -> Solution:
     "newton": NONLINEAR, cells at their calibrated surface or their own equation.
     "ngspice": the emitted netlist, transistors included.
 
-    Raises InputError for an unknown solver or a drive that does not fit.
+    surface: of transistor cells, in place of calibrating them; ngspice has no use for it.
+
+    Raises InputError for an unknown solver, a drive that does not fit, or a surface of another
+    cell.
     """
     if solver not in SOLVERS:
         raise InputError(f"solver={solver!r} is not one of {', '.join(SOLVERS)}.")
+    if surface is not None and solver == "newton":
+        return newton.solve_nonlinear(tile, drive, surface=surface)
+    if surface is not None and solver != "ngspice":
+        tile = linearise(tile, model=secant_model(surface, tile.spec.v_read))
     return SOLVERS[solver](tile, drive)

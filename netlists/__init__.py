@@ -5,7 +5,16 @@ from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR, is_
 from netlists.check import CheckReport, check, without_islands
 from netlists.circuit import Circuit
 from netlists.defects import Bridge, DefectRates, Defects, TransistorState, sample_defects
-from netlists.devices import OhmicRram, Rram, SinhRram
+from netlists.devices import (
+    Deviation,
+    DeviceSpread,
+    DynamicRram,
+    OhmicRram,
+    Rram,
+    SinhRram,
+    VteamRram,
+    YakopcicRram,
+)
 from netlists.errors import InputError, MissingToolError
 from netlists.faultmap_io import (
     read_defects,
@@ -29,6 +38,7 @@ from netlists.variation import (
     Variation,
     vary,
 )
+from netlists.write_deck import Pulse, write_deck
 
 __all__ = [
     "Access",
@@ -39,7 +49,10 @@ __all__ = [
     "Circuit",
     "DefectRates",
     "Defects",
+    "Deviation",
+    "DeviceSpread",
     "Drive",
+    "DynamicRram",
     "FaultKind",
     "FaultMap",
     "FaultRates",
@@ -54,6 +67,7 @@ __all__ = [
     "OneTransistorOneR",
     "OneTransistorTwoR",
     "ProgrammingError",
+    "Pulse",
     "ResistanceError",
     "RetentionDrift",
     "Rram",
@@ -63,7 +77,9 @@ __all__ = [
     "TileSpec",
     "TransistorState",
     "Variation",
+    "VteamRram",
     "Wires",
+    "YakopcicRram",
     "build_circuit",
     "check",
     "inject",
@@ -76,6 +92,7 @@ __all__ = [
     "to_spice",
     "vary",
     "without_islands",
+    "write_deck",
     "write_defects",
     "write_faultmap",
     "write_faultmap_csv",

@@ -28,7 +28,7 @@ from netlists.circuit import (
     VoltageSources,
 )
 from netlists.defects import bridge_ends
-from netlists.devices import OhmicRram, SinhRram
+from netlists.devices import OhmicRram
 from netlists.gates import GateLines, gate_lines
 from netlists.subckt_cell import SubcktCell
 from netlists.tile import Access, Drive, Tile
@@ -168,7 +168,7 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
     real = (r > 0) & np.isfinite(r)
 
     memories = None
-    if isinstance(cell.rram, SinhRram):
+    if not isinstance(cell.rram, OhmicRram):
         g = np.ravel(tile.g_device)
         on = g > 0
         memories = Memories(
@@ -190,7 +190,7 @@ def build_circuit(tile: Tile, drive: Drive) -> Circuit:
         subckts = Subckts(
             names=_kept(cells, on),
             ends={role: new_id[ends[on]] for role, ends in lines.items()},
-            g=g[on],
+            parameters=cell.parameters_of(g[on]),
             card=cell,
         )
     elif not isinstance(cell, OneR):

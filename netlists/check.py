@@ -153,6 +153,6 @@ def without_islands(circuit: Circuit, report: CheckReport) -> Circuit:
             cells,
             names=tuple(n for n, k in zip(cells.names, stay.tolist(), strict=True) if k),
             ends={role: ends[stay] for role, ends in cells.ends.items()},
-            g=cells.g[stay],
+            parameters={name: values[stay] for name, values in cells.parameters.items()},
         )
     return replace(circuit, resistors=resistors, mosfets=mosfets, memories=memories, subckts=cells)

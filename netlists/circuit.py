@@ -4,11 +4,12 @@
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netlists.devices import SinhRram
+from netlists.devices import Rram
 from netlists.subckt_cell import SubcktCell
 from netlists.transistors import Nmos
 
@@ -57,19 +58,19 @@ class Memories:
     a: IntArray
     b: IntArray
     g: FloatArray
-    card: SinhRram
+    card: Rram
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subckts:
     """Instances of one subcircuit from a file. ends: role -> node ids [n], for the card's nodes.
 
-    g: the card's state parameter [n], S, positive.
+    parameters: what sets their states, by the names the card gives them, [n] each.
     """
 
     names: tuple[str, ...]
     ends: dict[str, IntArray]
-    g: FloatArray
+    parameters: dict[str, FloatArray]
     card: SubcktCell
 
 
@@ -104,6 +105,11 @@ class Circuit:
     def is_linear(self) -> bool:
         """Whether resistors and sources are all there is."""
         return self.mosfets is None and self.memories is None and self.subckts is None
+
+    @property
+    def osdi(self) -> Path | None:
+        """The compiled Verilog-A library that the simulator must load first."""
+        return None if self.subckts is None else self.subckts.card.osdi
 
     @property
     def batch(self) -> int:

@@ -11,7 +11,9 @@ from typing import IO
 import numpy as np
 
 from netlists.circuit import Circuit, Subckts
+from netlists.devices import DeviceCard
 from netlists.errors import InputError
+from netlists.transistors import Nmos
 
 DIALECTS = ("ngspice",)
 
@@ -47,8 +49,7 @@ def _elements(circuit: Circuit, *, vector: int | None) -> list[str]:
                 m.names, m.drain.tolist(), m.gate.tolist(), m.source.tolist(), strict=True
             )
         ]
-        card = " ".join(f"{key}={_number(value)}" for key, value in m.card.parameters().items())
-        lines.append(f".model access nmos (level={m.card.level} {card})")
+        lines += transistor_card(m.card)
     if circuit.memories is not None:
         lines += _memories(circuit)
     if circuit.subckts is not None:
@@ -63,17 +64,29 @@ def _elements(circuit: Circuit, *, vector: int | None) -> list[str]:
     return lines
 
 
+def transistor_card(nmos: Nmos) -> list[str]:
+    """The model line of the access transistors."""
+    card = " ".join(f"{key}={_number(value)}" for key, value in nmos.parameters().items())
+    return [f".model access nmos (level={nmos.level} {card})"]
+
+
+def subcircuit(card: DeviceCard) -> list[str]:
+    """The lines of a device's subcircuit."""
+    arguments = " ".join(f"{key}={_number(value)}" for key, value in card.arguments.items())
+    constants = (f".param {key}={_number(value)}" for key, value in card.constants.items())
+    head = f".subckt {card.name} {' '.join(card.ports)} {arguments}"
+    return [head, *constants, *card.elements, ".ends"]
+
+
 def _memories(circuit: Circuit) -> list[str]:
-    """Instances of one subcircuit, since parameters keep doubles and B-source literals do not."""
+    """The memories' card and one instance each."""
     m, nodes = circuit.memories, circuit.nodes
     assert m is not None
+    card = m.card.read_card()
     return [
-        ".subckt sinhrram a b g=1.0",
-        f".param v0={_number(m.card.v0)}",
-        "b1 a b i={g*v0}*sinh(v(a,b)/{v0})",
-        ".ends",
+        *subcircuit(card),
         *(
-            f"{name} {nodes[a]} {nodes[b]} sinhrram g={g!r}"
+            f"{name} {nodes[a]} {nodes[b]} {card.name} g={g!r}"
             for name, a, b, g in zip(m.names, m.a.tolist(), m.b.tolist(), m.g.tolist(), strict=True)
         ),
     ]
@@ -83,15 +96,25 @@ def _subckts(cells: Subckts, nodes: tuple[str, ...]) -> list[str]:
     """The user's file, included, and one instance a cell."""
     card = cells.card
     ends = [[nodes[k] for k in cells.ends[role].tolist()] for role in card.nodes]
+    names = list(cells.parameters)
+    states = zip(*(values.tolist() for values in cells.parameters.values()), strict=True)
     return [
-        f'.include "{card.path}"',
+        f'.lib "{card.path}" {card.section}' if card.section else f'.include "{card.path}"',
         *(
-            f"{name} {' '.join(at)} {card.name.lower()} {card.parameter.lower()}={g!r}"
-            for name, at, g in zip(
-                cells.names, zip(*ends, strict=True), cells.g.tolist(), strict=True
+            " ".join(
+                [name, *at, card.name.lower()]
+                + [f"{key}={value!r}" for key, value in zip(names, state, strict=True)]
             )
+            for name, at, state in zip(cells.names, zip(*ends, strict=True), states, strict=True)
         ),
     ]
+
+
+def _osdi(circuit: Circuit) -> list[str]:
+    """A control block of its own: `pre_` commands run before the netlist is read."""
+    if circuit.osdi is None:
+        return []
+    return [".control", f"pre_osdi {circuit.osdi}", ".endc"]
 
 
 def solver_options(circuit: Circuit, *, klu: bool = True) -> str:
@@ -116,6 +139,7 @@ def to_spice(circuit: Circuit, *, dialect: str = "ngspice", vector: int = 0) -> 
     sensed = [circuit.sources.names[k] for k in circuit.layout.outputs.tolist()]
     lines = [
         f"* {circuit.title}, input {vector + 1} of {circuit.batch}",
+        *_osdi(circuit),
         *_elements(circuit, vector=vector),
         solver_options(circuit),
         ".control",
@@ -132,6 +156,7 @@ def to_spice(circuit: Circuit, *, dialect: str = "ngspice", vector: int = 0) -> 
 def to_spice_deck(circuit: Circuit, *, klu: bool = True) -> str:
     """The netlist for a library session that feeds the row voltages itself.
 
+    The session loads `circuit.osdi` before.
     Row sources are declared `external`; an index source carries the sweep over input vectors.
     """
     lines = [

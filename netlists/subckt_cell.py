@@ -4,13 +4,19 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from netlists.devices import OhmicRram, require_positive
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from netlists.devices import FloatArray, OhmicRram, require_positive
 from netlists.errors import InputError
+from netlists.spice_files import read_spice, subckt_ports
 
 ROLES = ("drive", "sense", "gate")
+State = float | Mapping[str, float]
 GateLine = Literal["row", "column"]
 
 
@@ -20,31 +26,16 @@ def require_gate_line(owner: str, value: str) -> None:
         raise InputError(f"{owner}: gate_line={value!r} must be 'row' or 'column'.")
 
 
-def subckt_ports(path: Path, name: str) -> tuple[str, ...]:
-    """Port names of `.subckt name` in a SPICE file, in order, lower case.
-
-    Raises InputError when the file cannot be read or does not define the subcircuit.
-    """
-    try:
-        text = path.read_text()
-    except OSError as problem:
-        raise InputError(f"SubcktCell: {path} cannot be read: {problem.strerror}.") from None
-    lines = re.sub(r"\n\s*\+", " ", text).lower().splitlines()
-    found = []
-    for line in lines:
-        words = line.split()
-        if len(words) > 1 and words[0] == ".subckt":
-            if words[1] == name.lower():
-                ports = words[2:]
-                end = next(
-                    (k for k, w in enumerate(ports) if "=" in w or w in ("params:", ";", "$")),
-                    len(ports),
-                )
-                # A parameter may be written "g = 1": its name is no port.
-                return tuple(ports[: end - 1] if ports[end : end + 1] == ["="] else ports[:end])
-            found.append(words[1])
-    known = ", ".join(found) or "none"
-    raise InputError(f"SubcktCell: {path} defines no .subckt {name!r} (it defines: {known}).")
+def _osdi_library(path: Path) -> Path:
+    library = Path(path).resolve()
+    if not library.is_file():
+        raise InputError(f"SubcktCell: osdi={str(path)!r} is no file; compile the model first.")
+    if re.search(r"\s", str(library)):
+        raise InputError(
+            f"SubcktCell: osdi={str(library)!r} holds white space, at which ngspice cuts the path; "
+            "move the file."
+        )
+    return library
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,30 +43,52 @@ class SubcktCell:
     """A cell whose netlist is a subcircuit in a SPICE file, for instance from a process kit.
 
     path: the file; it is included, so what it includes itself is found relative to it.
+    section: where the file is a library of sections (`.lib tt` ... `.endl`), the one to use.
     name: the subcircuit.  ports: which of its ports is "drive", "sense" and, where there is one,
-    "gate".  parameter: the subcircuit's parameter that sets the memory's state; it takes the
-    memory's conductance, S, so that the cell is near g in series with what else it holds.
-    states: that conductance for "lrs" and "hrs", S.  v_gate: voltage of the gate line, V.
+    "gate".  v_gate: voltage of the gate line, V.
     gate_line: what one gate line serves, a row of cells or a column.
-    sha256 of the file is part of the cell: a changed file is another cell and is calibrated anew.
+    osdi: a compiled Verilog-A library (OpenVAF writes them) that the file's models need; ngspice
+    loads it before the netlist. Its path may hold no white space, which ngspice would split.
 
-    Raises InputError when file, subcircuit, ports or states do not fit each other.
+    states: what makes "lrs" and "hrs", in one of two ways.
+    Two conductances, S: the subcircuit's `parameter` takes the memory's conductance itself, so that
+    the cell is near it in series with what else it holds.
+    Two sets of the subcircuit's parameters, {"lrs": {"x": 0.9}, "hrs": {"x": 0.1}}: states between
+    move all of them together, each geometrically where its two ends have one sign and linearly
+    where not. Conductances between the lines at v_state volts are then measured
+    (`circuitsim.measure_states`) and kept in `curve`, S, at even steps of that path from HRS to
+    LRS; they name the states.
+
+    sha256 of the files and all they include is part of the cell, their paths and what was measured
+    on them are not: a changed file is another cell and is calibrated anew, a moved one is the same.
+
+    Raises InputError when files, subcircuit, ports or states do not fit each other.
     """
 
     n_rram: ClassVar[int] = 1
-    path: Path
+    path: Path = field(repr=False, compare=False)
+    section: str | None = None
     name: str
     ports: Mapping[str, str] = field(hash=False)
-    states: Mapping[str, float] = field(hash=False)
+    states: Mapping[str, State] = field(hash=False)
     parameter: str = "g"
     v_gate: float = 1.2
+    v_state: float = 0.1
+    curve: tuple[float, ...] = field(default=(), repr=False, compare=False)
     gate_line: GateLine = field(default="row", repr=False, compare=False)
+    osdi: Path | None = field(default=None, repr=False, compare=False)
     sha256: str = field(init=False)
     nodes: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         path = Path(self.path).resolve()
-        order = subckt_ports(path, self.name)
+        if self.section and " " in str(path):
+            raise InputError(
+                f"SubcktCell: ngspice reads no library section from {str(path)!r}, whose name has "
+                "a space; rename or move it."
+            )
+        files = read_spice(path)
+        order = subckt_ports(path, files, self.name)
         role_of = {port.lower(): role for role, port in self.ports.items()}
         unknown = set(self.ports) - set(ROLES)
         if unknown or not {"drive", "sense"} <= set(self.ports):
@@ -88,17 +101,89 @@ class SubcktCell:
                 f"SubcktCell: ports={dict(self.ports)!r} do not match .subckt {self.name} "
                 f"{' '.join(order)}; give each of its ports one role."
             )
+        self._check_states()
+        require_gate_line("SubcktCell", self.gate_line)
+        if np.any(np.diff(self.curve) <= 0) or len(self.curve) == 1:
+            raise InputError(
+                f"SubcktCell: the conductance of {self.name} does not rise all the way from 'hrs' "
+                "to 'lrs'; swap them if they were exchanged, or choose states it rises between."
+            )
+        digest = hashlib.sha256()
+        for text in files.values():
+            digest.update(hashlib.sha256(text.encode()).digest())
+        if self.osdi is not None:
+            library = _osdi_library(self.osdi)
+            object.__setattr__(self, "osdi", library)
+            digest.update(library.read_bytes())
+        states = {name: self.states[name] for name in ("lrs", "hrs")}
+        object.__setattr__(self, "path", path)
+        object.__setattr__(self, "ports", {r: self.ports[r] for r in ROLES if r in self.ports})
+        object.__setattr__(self, "states", states)
+        object.__setattr__(self, "curve", tuple(self.curve))
+        object.__setattr__(self, "nodes", tuple(role_of[port] for port in order))
+        object.__setattr__(self, "sha256", digest.hexdigest())
+
+    def _check_states(self) -> None:
         if set(self.states) != {"lrs", "hrs"}:
             raise InputError(
-                f"SubcktCell: states={dict(self.states)!r} must give 'lrs' and 'hrs' in siemens."
+                f"SubcktCell: states={dict(self.states)!r} must give 'lrs' and 'hrs', in siemens "
+                "or as the subcircuit's parameters."
             )
-        require_positive("SubcktCell", **self.states)
-        require_gate_line("SubcktCell", self.gate_line)
-        object.__setattr__(self, "path", path)
-        object.__setattr__(self, "nodes", tuple(role_of[port] for port in order))
-        object.__setattr__(self, "sha256", hashlib.sha256(path.read_bytes()).hexdigest())
+        if not self.by_parameters:
+            require_positive("SubcktCell", **self._conductances())
+            return
+        lrs, hrs = self.states["lrs"], self.states["hrs"]
+        if not (isinstance(lrs, Mapping) and isinstance(hrs, Mapping)) or set(lrs) != set(hrs):
+            raise InputError(
+                f"SubcktCell: states={dict(self.states)!r} must give 'lrs' and 'hrs' the same "
+                "parameters of the subcircuit."
+            )
+
+    @property
+    def by_parameters(self) -> bool:
+        """Whether states are sets of parameters, so that their conductances must be measured."""
+        return any(isinstance(state, Mapping) for state in self.states.values())
+
+    def _conductances(self) -> dict[str, float]:
+        return {k: v for k, v in self.states.items() if not isinstance(v, Mapping)}
 
     @property
     def rram(self) -> OhmicRram:
         """The two states as an ohmic memory; raises InputError when LRS is not the larger."""
-        return OhmicRram(r_lrs=1.0 / self.states["lrs"], r_hrs=1.0 / self.states["hrs"])
+        if not self.by_parameters:
+            g = self._conductances()
+            return OhmicRram(r_lrs=1.0 / g["lrs"], r_hrs=1.0 / g["hrs"])
+        if not self.curve:
+            raise InputError(
+                f"SubcktCell: the conductances of {self.name}'s states are not known yet; "
+                "circuitsim.measure_states(cell) measures them."
+            )
+        return OhmicRram(r_lrs=1.0 / self.curve[-1], r_hrs=1.0 / self.curve[0])
+
+    @cached_property
+    def _place(self) -> PchipInterpolator:
+        return PchipInterpolator(np.log(self.curve), np.linspace(0.0, 1.0, len(self.curve)))
+
+    def parameters_of(self, g: FloatArray) -> dict[str, FloatArray]:
+        """The subcircuit's parameters [n] that make states g [n], S.
+
+        Raises InputError for a state that lies outside a measured path.
+        """
+        if not self.by_parameters:
+            return {self.parameter.lower(): g}
+        low, high = self.rram.g_hrs * (1 - 1e-9), self.rram.g_lrs * (1 + 1e-9)
+        outside = (g < low) | (g > high)
+        if outside.any():
+            raise InputError(
+                f"SubcktCell: state {g[outside].flat[0]:.6g} S of {self.name} lies outside "
+                f"[{low:.6g}, {high:.6g}] S, from 'hrs' to 'lrs'."
+            )
+        at = np.clip(self._place(np.log(g.clip(self.curve[0], self.curve[-1]))), 0.0, 1.0)
+        lrs, hrs = self.states["lrs"], self.states["hrs"]
+        assert isinstance(lrs, Mapping) and isinstance(hrs, Mapping)
+        return {
+            name.lower(): hrs[name] * (lrs[name] / hrs[name]) ** at
+            if lrs[name] * hrs[name] > 0
+            else hrs[name] + (lrs[name] - hrs[name]) * at
+            for name in hrs
+        }

@@ -100,7 +100,7 @@ class Wires:
 class TileSpec:
     """The array before anything is programmed: rows x cols cells of one kind on given wires.
 
-    v_read: nominal input amplitude, V; cells are calibrated at it.
+    v_read: nominal input amplitude, V; cells are calibrated at it, and the memory must allow it.
     """
 
     rows: int
@@ -114,6 +114,7 @@ class TileSpec:
             raise InputError(f"TileSpec: rows={self.rows}, cols={self.cols} must be at least 1.")
         if not 0 < self.v_read < float("inf"):
             raise InputError(f"TileSpec: v_read={self.v_read!r} V must be positive and finite.")
+        self.cell.rram.checked(self.v_read)
         object.__setattr__(self, "wires", self.wires.expand(self.rows, self.cols))
 
     @property

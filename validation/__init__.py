@@ -1,21 +1,18 @@
-"""Does the claim hold? Campaigns over faulty chips, audits in SPICE, reports."""
+"""Does the claim hold? Campaigns over faulty chips, audits in SPICE, reports.
 
-from validation.campaign import Task, run_campaign
+`validation.evaluate` and `validation.campaign` (torch, dask) are imported by name where they are
+wanted: a single tile on the command line needs neither.
+"""
+
 from validation.config import EvaluationFile, TileFile, read_toml
-from validation.evaluate import Evaluation, evaluate, rewrite_report
 from validation.stats import Interval, chip_interval
 from validation.store import Store
 
 __all__ = [
-    "Evaluation",
     "EvaluationFile",
     "Interval",
     "Store",
-    "Task",
     "TileFile",
     "chip_interval",
-    "evaluate",
     "read_toml",
-    "rewrite_report",
-    "run_campaign",
 ]

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -15,17 +15,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from circuitsim import NgspiceError, calibrate_surface, compare, solve
+from circuitsim import Calibration, NgspiceError, calibrate_cell, compare, solve, verify
 from netlists import InputError, MissingToolError, build_circuit, check, to_spice
-from nnmap import Fidelity, array_power, at_fidelity, cost, figures, mapping_table, workload
-from nnmap.agreement import FORMS
-from nnmap.pretrained import NETWORKS, batches, images, train_network
 from validation.config import CellFile, EvaluationFile, PlanFile, TileFile, read_toml
-from validation.doctor import examine
-from validation.evaluate import Evaluation, evaluate, rewrite_report
-from validation.mapping import mapped_checkpoint, write_table
-from validation.report import Row, audit_summary
 from validation.single import build_tile
+
+# What imports torch or matplotlib, which takes seconds, is imported by the command that needs it.
+if TYPE_CHECKING:
+    from validation.evaluate import Evaluation
+    from validation.report import Row
 
 app = typer.Typer(
     help="Circuit-level verification of RRAM crossbars.",
@@ -43,6 +41,8 @@ TomlFile = Annotated[Path, typer.Argument(help="TOML file", show_default=False)]
 @app.command()
 def doctor() -> None:
     """Show what this machine has and what each missing thing costs."""
+    from validation.doctor import examine
+
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for finding in examine():
         mark = "[green]ok[/]" if finding.well else "[yellow]![/]"
@@ -75,16 +75,21 @@ def netlist(
 def solve_command(
     file: TomlFile,
     solver: Annotated[list[str] | None, typer.Option(help=SOLVER_HELP)] = None,
+    calibrated: Annotated[
+        Path | None, typer.Option("--surface", help="what `calibrate` wrote for this cell")
+    ] = None,
 ) -> None:
     """Solve a tile; with two solvers, print how far they agree."""
     tile, drive = build_tile(read_toml(file, TileFile), beside=file.parent)
+    surface = None if calibrated is None else Calibration.load(calibrated).of(tile.spec.cell)
     floating = check(build_circuit(tile, drive)).floating
     if floating:
         out.print(f"{len(floating)} floating nodes carry no current, among them {floating[0]}")
     names = solver or ["dissection"]
     if "dissection" in names:
-        solve(tile, drive, "dissection")  # loads compiled kernels, which is not the solver's time
-    solutions = {name: solve(tile, drive, name) for name in names}
+        # Loads compiled kernels, which is not the solver's time.
+        solve(tile, drive, "dissection", surface=surface)
+    solutions = {name: solve(tile, drive, name, surface=surface) for name in names}
     table = Table("solver", "inputs", "largest", "power", "KCL", "time", box=box.SIMPLE)
     for solution in solutions.values():
         table.add_row(
@@ -109,23 +114,60 @@ def solve_command(
 @app.command("calibrate")
 def calibrate_command(
     file: TomlFile,
-    output: Annotated[Path, typer.Option("-o", help="write the surface here, JSON")],
+    output: Annotated[Path, typer.Option("-o", help="write the calibration here, JSON")],
+    check_tiles: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="solve random tiles in ngspice too")
+    ] = True,
 ) -> None:
-    """Calibrate a transistor cell in ngspice and write its current surface."""
+    """Calibrate a transistor cell in ngspice; write its surfaces and a page about them."""
     config = read_toml(file, CellFile)
-    surface = calibrate_surface(config.cell.build(), config.range.v_low, config.range.v_high)
+    cell = config.cell.build()
+    volts, gates = config.range, config.range.v_gate or (config.cell.v_gate,)
+    tiles = config.verify.tiles if check_tiles else 0
+    with _bar("calibrating", len(gates)) as done:
+        found = calibrate_cell(
+            cell, volts.v_low, volts.v_high, gates=gates, levels=volts.levels, on_gate=done
+        )
+    if tiles:
+        with _bar("verifying", tiles * len(gates)) as done:
+            found = verify(found, cell, tiles=tiles, seed=config.verify.seed, on_tile=done)
+    from validation.calibration_report import write_calibration_report
+
     try:
-        surface.save(output)
+        found.save(output)
+        page = write_calibration_report(found, cell, output.with_suffix(".html"))
     except OSError as problem:
         raise InputError(f"{output} cannot be written: {problem.strerror}.") from None
+    _show_calibration(found)
+    out.print(f"calibration: {output}\nreport: {page}", soft_wrap=True)
+
+
+def _show_calibration(found: Calibration) -> None:
+    table = Table("gate", "state", "held out", "max error", "p99", box=box.SIMPLE)
+    for surface in found.surfaces:
+        for error in surface.errors:
+            table.add_row(
+                f"{surface.v_gate:g} V",
+                error.name,
+                str(error.samples),
+                f"{error.max:.1e}",
+                f"{error.p99:.1e}",
+            )
+    out.print(table)
+    first = found.surfaces[0]
     out.print(
-        f"{surface.source}: {surface.held_out} held-out samples from {surface.v_low} V to "
-        f"{surface.v_high} V and {surface.g_low:.3g} S to {surface.g_high:.3g} S, error at most "
-        f"{surface.held_out_max:.1e} of full scale ({surface.full_scale:.3e} A), p99 "
-        f"{surface.held_out_p99:.1e}",
+        f"{first.source}, {first.v_low:g} V to {first.v_high:g} V, {first.g_low:.3g} S to "
+        f"{first.g_high:.3g} S; errors are relative to the current with all memories LRS",
         soft_wrap=True,
     )
-    out.print(f"surface: {output}", soft_wrap=True)
+    if found.tiles:
+        out.print(
+            f"{len(found.tiles)} random tiles against ngspice: error at most "
+            f"{max(tile.max for tile in found.tiles):.1e} of full scale",
+            soft_wrap=True,
+        )
+    for sentence in found.shortfalls:
+        err.print(f"[yellow]warning:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -141,7 +183,7 @@ def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda more: progress.advance(task, more)
 
 
-def _accuracy_table(rows: list[Row], label: str) -> Table:
+def _accuracy_table(rows: "list[Row]", label: str) -> Table:
     table = Table(title=f"{label}: test accuracy, %, mean over chips with 95 % interval")
     chosen = [row for row in rows if row.label == label]
     variants = list(dict.fromkeys((row.cell, row.fidelity) for row in chosen))
@@ -159,7 +201,9 @@ def _accuracy_table(rows: list[Row], label: str) -> Table:
     return table
 
 
-def _show(found: Evaluation) -> None:
+def _show(found: "Evaluation") -> None:
+    from validation.report import audit_summary
+
     for label in dict.fromkeys(row.label for row in found.rows):
         out.print(_accuracy_table(found.rows, label))
     summary = audit_summary(found.audits)
@@ -181,6 +225,8 @@ def evaluate_command(
     workers: Annotated[int | None, typer.Option(min=1, help="in place of [run] workers")] = None,
 ) -> None:
     """Run, or continue, an evaluation: network, faults, circuit, audit, report."""
+    from validation.evaluate import evaluate
+
     config = read_toml(file, EvaluationFile)
     changes = {"out": None if folder is None else str(folder), "workers": workers}
     run = config.run.model_copy(update={k: v for k, v in changes.items() if v is not None})
@@ -194,12 +240,15 @@ def evaluate_command(
 
 @app.command("train")
 def train_command(
-    name: Annotated[str, typer.Argument(help=f"one of {', '.join(NETWORKS)}", show_default=False)],
+    name: Annotated[str, typer.Argument(help="as in nnmap/catalogue.py", show_default=False)],
     folder: Annotated[Path, typer.Option("-o", help="write weights and manifest here")],
     full: Annotated[bool, typer.Option("--full", help="the paper's size, not the shipped")] = False,
     device: Annotated[str, typer.Option(help="where torch computes: cpu, cuda")] = "cpu",
 ) -> None:
     """Train a network of the papers; write its weights and a manifest with its accuracies."""
+    from nnmap.agreement import FORMS
+    from nnmap.pretrained import batches, images, train_network
+
     data = images(name)
     with _bar("training, batches", batches(name, data, full=full)) as done:
         found = train_network(name, folder, data=data, full=full, device=device, on_batch=done)
@@ -215,11 +264,22 @@ def map_command(
     output: Annotated[Path | None, typer.Option("-o", help="write the table as CSV")] = None,
 ) -> None:
     """Map a network onto tiles and print what each layer becomes."""
+    from nnmap import mapping_table
+    from validation.mapping import mapped_checkpoint, write_table
+
     mapped, _ = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
     table = mapping_table(mapped)
     out.print(str(table), highlight=False, soft_wrap=True)
     if output is not None:
         write_table(table, output)
+
+
+@app.command("program")
+def program_command(file: TomlFile) -> None:
+    """Write an array of devices that differ, with and without verifying."""
+    from validation.programming import ProgrammingFile, run_programming
+
+    out.print(run_programming(read_toml(file, ProgrammingFile), progress=_bar), soft_wrap=True)
 
 
 @app.command("cost")
@@ -229,6 +289,9 @@ def cost_command(
     source: Annotated[str, typer.Option("--figures", help="isaac or remeco")] = "isaac",
 ) -> None:
     """Area, energy and latency of an inference: published figures, and the tiles as solved."""
+    from nnmap import Fidelity, array_power, at_fidelity, cost, figures, workload
+    from validation.mapping import mapped_checkpoint
+
     published = figures(source)
     mapped, sample = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
     work = workload(mapped, sample[:1])
@@ -252,6 +315,8 @@ def report_command(
     folder: Annotated[Path, typer.Argument(help="folder of a finished evaluation")],
 ) -> None:
     """Write report.html again from a finished evaluation's store."""
+    from validation.evaluate import rewrite_report
+
     out.print(f"report: {rewrite_report(folder)}", soft_wrap=True)
 
 
@@ -261,14 +326,11 @@ def main() -> None:
     try:
         app()
     except (InputError, MissingToolError) as problem:
-        err.print(
-            f"[red]error:[/] {escape(str(problem))}", markup=True, highlight=False, soft_wrap=True
-        )
+        err.print(f"[red]error:[/] {escape(str(problem))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except NgspiceError as problem:
-        err.print(
-            f"[red]ngspice failed:[/] {escape(str(problem))}", highlight=False, soft_wrap=True
-        )
+        words = escape(str(problem))
+        err.print(f"[red]ngspice failed:[/] {words}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

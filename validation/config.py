@@ -3,16 +3,20 @@
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import (
     Field,
     PlainValidator,
     ValidationError,
+    ValidationInfo,
     field_validator,
+    model_validator,
 )
 
+from circuitsim.calibrate import measure_states
+from circuitsim.verification import TILES
 from netlists import (
     Bridge,
     Bsim4Nmos,
@@ -26,18 +30,30 @@ from netlists import (
     OneR,
     OneTransistorOneR,
     OneTransistorTwoR,
+    Rram,
     SinhRram,
+    SubcktCell,
     TileSpec,
+    VteamRram,
     Wires,
+    YakopcicRram,
     sample_defects,
 )
 from netlists.defects import R_SHORT
-from nnmap import Fidelity, MappingPlan
 from validation.network_section import KINDS, NetworkSection
 from validation.section import Section
 
+if TYPE_CHECKING:  # torch takes seconds to import, and single tiles do without it
+    from nnmap import Fidelity, MappingPlan
+
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
-CellKind = Literal["1r", "1t1r", "1t2r"]
+MEMORIES: dict[str, type[Rram]] = {
+    "ohmic": OhmicRram,
+    "sinh": SinhRram,
+    "yakopcic": YakopcicRram,
+    "vteam": VteamRram,
+}
+CellKind = Literal["1r", "1t1r", "1t2r", "subckt"]
 
 
 class TileSection(Section):
@@ -53,22 +69,61 @@ class TileSection(Section):
 
 
 class CellSection(Section):
-    """[cell]: the memory's two states in ohm, how it bends, and how it is accessed."""
+    """[cell]: the memory's model and two states in ohm, and how it is accessed.
+
+    r_lrs, r_hrs: left out, they are the model's own.
+    For kind = "subckt", the fields of `netlists.SubcktCell`: path and osdi (relative to the TOML
+    file), section, name, ports, states, parameter, v_gate, gate_line.
+    """
 
     kind: CellKind = "1t1r"
-    memory: Literal["ohmic", "sinh"] = "ohmic"
+    memory: Literal["ohmic", "sinh", "yakopcic", "vteam"] = "ohmic"
     transistor: Literal["level1", "bsim4"] = "level1"
-    r_lrs: float = 10e3
-    r_hrs: float = 1e6
+    r_lrs: float | None = None
+    r_hrs: float | None = None
     v_gate: float = 1.2
     drive_line: Literal["BL", "SL"] = "BL"
     gate_line: Literal["row", "column"] = "row"
+    path: str | None = None
+    section: str | None = None
+    name: str | None = None
+    ports: dict[str, str] | None = None
+    states: dict[str, float | dict[str, float]] | None = None
+    parameter: str = "g"
+    osdi: str | None = None
+
+    @field_validator("path", "osdi")
+    @classmethod
+    def _beside_the_file(cls, path: str | None, info: ValidationInfo) -> str | None:
+        beside: Path | None = (info.context or {}).get("beside")
+        return path if path is None or beside is None else str((beside / path).resolve())
+
+    def _subckt(self) -> SubcktCell:
+        needed = ("path", "name", "ports", "states")
+        missing = [key for key in needed if getattr(self, key) is None]
+        if missing:
+            raise InputError(f"[cell] kind = 'subckt' needs {', '.join(map(repr, missing))}.")
+        assert self.path and self.name and self.ports and self.states
+        cell = SubcktCell(
+            path=Path(self.path),
+            section=self.section,
+            name=self.name,
+            ports=self.ports,
+            states=self.states,
+            parameter=self.parameter,
+            v_gate=self.v_gate,
+            gate_line=self.gate_line,
+            osdi=None if self.osdi is None else Path(self.osdi),
+        )
+        return measure_states(cell)
 
     def build(self, kind: CellKind | None = None) -> Cell:
-        """The cell, of `kind` where one is given."""
-        model = OhmicRram if self.memory == "ohmic" else SinhRram
-        rram = model(r_lrs=self.r_lrs, r_hrs=self.r_hrs)
+        """The cell, of `kind` where one is given; a subcircuit's states are measured if need be."""
         kind = kind or self.kind
+        if kind == "subckt":
+            return self._subckt()
+        states = {"r_lrs": self.r_lrs, "r_hrs": self.r_hrs}
+        rram = MEMORIES[self.memory](**{k: v for k, v in states.items() if v is not None})
         if kind == "1r":
             return OneR(rram=rram)
         made = OneTransistorOneR if kind == "1t1r" else OneTransistorTwoR
@@ -190,11 +245,26 @@ class DriveSection(Section):
     seed: int = 0
 
 
-class TileFile(Section):
+class _OneCell(Section):
+    """A file about one cell: keys of another kind would be ignored, so they are refused."""
+
+    cell: CellSection = CellSection()
+
+    @model_validator(mode="after")
+    def _cell_keys_fit_its_kind(self) -> Self:
+        subckt = {"path", "section", "name", "ports", "states", "parameter", "osdi"}
+        built_in = {"memory", "transistor", "r_lrs", "r_hrs", "drive_line"}
+        other = built_in if self.cell.kind == "subckt" else subckt
+        strange = sorted(self.cell.model_fields_set & other)
+        if strange:
+            raise ValueError(f"[cell] kind = {self.cell.kind!r} has no key {strange[0]!r}")
+        return self
+
+
+class TileFile(_OneCell):
     """A single tile: `xbarverify netlist` and `xbarverify solve`."""
 
     tile: TileSection = TileSection()
-    cell: CellSection = CellSection()
     program: ProgramSection = ProgramSection()
     faults: TileFaultsSection = TileFaultsSection()
     defects: DefectsSection = DefectsSection()
@@ -202,17 +272,31 @@ class TileFile(Section):
 
 
 class RangeSection(Section):
-    """[range]: voltages over which a cell is calibrated, V."""
+    """[range]: over what a cell is calibrated.
+
+    v_low, v_high: V, of both lines.  v_gate: gate voltages, V; the cell's own where left out.
+    levels: states of a multi-level cell, S, whose errors are reported one by one; or how many,
+    evenly spaced in conductance from HRS to LRS.
+    """
 
     v_low: float = 0.0
     v_high: float = 0.2
+    v_gate: tuple[float, ...] = ()
+    levels: Annotated[int, Field(ge=2, le=64)] | tuple[float, ...] = 2
 
 
-class CellFile(Section):
+class VerifySection(Section):
+    """[verify]: random tiles on which the surface is checked against ngspice, a gate voltage."""
+
+    tiles: int = Field(default=TILES, ge=0)
+    seed: int = 0
+
+
+class CellFile(_OneCell):
     """A cell to calibrate: `xbarverify calibrate`."""
 
-    cell: CellSection = CellSection()
     range: RangeSection = RangeSection()
+    verify: VerifySection = VerifySection()
 
 
 class MappingSection(Section):
@@ -235,8 +319,10 @@ class MappingSection(Section):
     digital_1x1: bool = False
     fold_batch_norm: bool = False
 
-    def plan(self, spec: TileSpec) -> MappingPlan:
+    def plan(self, spec: TileSpec) -> "MappingPlan":
         """The mapping plan on tiles of this spec."""
+        from nnmap import MappingPlan
+
         fields = self.model_dump()
         for name in ("dac_bits", "adc_bits"):
             fields[name] = fields[name] or None
@@ -259,12 +345,11 @@ class ModelSection(Section):
     seed: int = 0
 
 
-class PlanFile(Section):
+class PlanFile(_OneCell):
     """A mapping plan: `xbarverify map`."""
 
     network: ModelSection
     tile: TileSection = TileSection()
-    cell: CellSection = CellSection()
     mapping: MappingSection = MappingSection()
 
 
@@ -291,8 +376,10 @@ class CompareSection(Section):
     fidelities: tuple[Literal["ideal", "linear"], ...] = ("ideal", "linear")
     test_images: int = Field(default=0, ge=0)
 
-    def chosen_fidelities(self) -> list[Fidelity]:
+    def chosen_fidelities(self) -> "list[Fidelity]":
         """The fidelities as the toolkit names them."""
+        from nnmap import Fidelity
+
         return [Fidelity(name) for name in self.fidelities]
 
 
@@ -324,6 +411,12 @@ class EvaluationFile(Section):
     audit: AuditSection = AuditSection()
     run: RunSection = RunSection()
 
+    @model_validator(mode="after")
+    def _compared_cells_are_described(self) -> Self:
+        if (self.cell.path is not None) != ("subckt" in self.compare.cells):
+            raise ValueError("[cell] path and 'subckt' in [compare] cells go together")
+        return self
+
     def folder(self) -> Path:
         """Where everything of this evaluation is written."""
         return Path(self.run.out) / self.name
@@ -333,7 +426,10 @@ File = TypeVar("File", bound=Section)
 
 
 def read_toml(path: str | Path, kind: type[File]) -> File:
-    """Read and check a TOML file; raises InputError with the key, the value and the mend."""
+    """Read and check a TOML file; file names of a cell count from its folder.
+
+    Raises InputError with the key, the value and the mend.
+    """
     try:
         content = tomllib.loads(Path(path).read_text())
     except (OSError, UnicodeDecodeError) as problem:
@@ -341,7 +437,7 @@ def read_toml(path: str | Path, kind: type[File]) -> File:
     except tomllib.TOMLDecodeError as problem:
         raise InputError(f"{path} is not TOML: {problem}.") from None
     try:
-        return kind.model_validate(content)
+        return kind.model_validate(content, context={"beside": Path(path).parent})
     except ValidationError as problem:
         raise InputError(_one_sentence(str(path), problem)) from None
 
@@ -356,6 +452,8 @@ def _one_sentence(path: str, problem: ValidationError) -> str:
             findings.append(f"unknown key {key!r}; remove it or correct its spelling")
         elif entry["type"] == "missing":
             findings.append(f"key {key!r} is missing")
+        elif entry["type"] == "value_error" and isinstance(given, dict):  # of several keys
+            findings.append(str(entry["ctx"]["error"]))
         else:
             findings.append(f"{key} = {given!r}: {entry['msg'][0].lower()}{entry['msg'][1:]}")
     return f"{path}: {'; '.join(findings)}."

@@ -10,7 +10,7 @@ from importlib import metadata
 import torch
 
 from circuitsim import default_session
-from circuitsim.ngspice import NO_KLU_NOTICE
+from circuitsim.ngspice import NO_KLU_NOTICE, NO_OSDI_NOTICE
 from netlists import InputError, MissingToolError
 from nnmap.data import data_folder
 
@@ -56,6 +56,11 @@ def _simulator() -> list[Finding]:
     return [
         Finding(what="libngspice", found=str(session.version)),
         Finding(what="KLU", found="yes" if session.has_klu else "no", cost=klu_cost),
+        Finding(
+            what="Verilog-A (OSDI)",
+            found="yes" if session.has_osdi else "no",
+            cost="" if session.has_osdi else NO_OSDI_NOTICE.format(session.version),
+        ),
         Finding(
             what="ngspice program",
             found=program or "missing",

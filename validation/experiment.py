@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from netlists import FaultRates, InputError
+from netlists import FaultRates, InputError, SubcktCell
 from nnmap import (
     Fidelity,
     MappingPlan,
@@ -56,10 +56,17 @@ def _load_once(name: str, inputs: datasets.Inputs) -> datasets.Dataset:
 def setup_text(config: EvaluationFile) -> str:
     """Everything but the network that determines a task's result, as canonical JSON.
 
-    The program's version is part of it: results of another version are not mixed in.
+    The program's version is part of it: results of another version are not mixed in. So is what a
+    cell's own SPICE files say.
     """
+    own = {}
+    if "subckt" in config.compare.cells:
+        kit = config.cell.build("subckt")
+        assert isinstance(kit, SubcktCell)
+        own = {"kit": kit.sha256}
     return canonical(
-        {
+        own
+        | {
             "program": metadata.version("xbarverify"),
             "tile": config.tile.model_dump(),
             "cell": config.cell.model_dump(exclude={"kind"}),

@@ -1,13 +1,15 @@
 """[network] of an evaluation: a perceptron of one's own, or a network of the catalogue."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from nnmap import Recipe
-from nnmap.catalogue import NETWORKS as CATALOGUE
-from nnmap.data import Inputs
 from validation.section import Section
+
+if TYPE_CHECKING:  # torch takes seconds to import, and single tiles do without it
+    from nnmap import Recipe
+    from nnmap.catalogue import Reference
+    from nnmap.data import Inputs
 
 
 class PerceptronSection(Section):
@@ -26,13 +28,15 @@ class PerceptronSection(Section):
         return self.activations
 
     @property
-    def inputs(self) -> Inputs:
+    def inputs(self) -> "Inputs":
         """The form in which images enter."""
         return "flat"
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> "Recipe":
         """How the networks are trained."""
+        from nnmap import Recipe
+
         return Recipe(epochs=self.epochs, lr=self.lr, seed=self.seed)
 
     def described(self) -> str:
@@ -52,9 +56,17 @@ class CatalogueSection(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in CATALOGUE:
-            raise ValueError(f"no network of this name; there are {', '.join(CATALOGUE)}")
+        from nnmap.catalogue import NETWORKS
+
+        if name not in NETWORKS:
+            raise ValueError(f"no network of this name; there are {', '.join(NETWORKS)}")
         return name
+
+    @property
+    def _reference(self) -> "Reference":
+        from nnmap.catalogue import NETWORKS
+
+        return NETWORKS[self.name]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -64,12 +76,12 @@ class CatalogueSection(Section):
     @property
     def dataset(self) -> str:
         """The data set it was trained on."""
-        return CATALOGUE[self.name].dataset
+        return self._reference.dataset
 
     @property
-    def inputs(self) -> Inputs:
+    def inputs(self) -> "Inputs":
         """The form in which images enter."""
-        return CATALOGUE[self.name].inputs
+        return self._reference.inputs
 
     def described(self) -> str:
         """The network in words."""

@@ -15,7 +15,9 @@ from netlists import (
     SinhRram,
     Tile,
     TileSpec,
+    VteamRram,
     Wires,
+    YakopcicRram,
     inject,
     sample_faults,
 )
@@ -50,7 +52,11 @@ def inputs(rows, seed=1, batch=2):
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("rram", [SinhRram(), SinhRram(v0=0.05, r_lrs=1e3, v_max=0.4)], ids=repr)
+@pytest.mark.parametrize(
+    "rram",
+    [SinhRram(), SinhRram(v0=0.05, r_lrs=1e3, v_max=0.4), YakopcicRram.hp_tio2()],
+    ids=["sinh", "sinh-50mV", "yakopcic-hp"],
+)
 @pytest.mark.parametrize(
     ("n", "segment", "stuck"), [(8, 10.0, 0.3), (24, 0.1, 0.0), (40, 1.0, 0.1)]
 )
@@ -70,8 +76,15 @@ def test_the_same_equation_in_both(rram, n, segment, stuck):
 @pytest.mark.ngspice
 @pytest.mark.parametrize(
     "cell",
-    [OneTransistorOneR(), BSIM4, LOADED, OneTransistorTwoR(nmos=Bsim4Nmos())],
-    ids=["level1", "bsim4", "bsim4-1k", "bsim4-1T2R"],
+    [
+        OneTransistorOneR(),
+        BSIM4,
+        LOADED,
+        OneTransistorTwoR(nmos=Bsim4Nmos()),
+        OneTransistorOneR(rram=YakopcicRram.hp_tio2()),
+        OneTransistorOneR(nmos=Bsim4Nmos(), rram=VteamRram()),
+    ],
+    ids=["level1", "bsim4", "bsim4-1k", "bsim4-1T2R", "yakopcic-hp", "vteam"],
 )
 @pytest.mark.parametrize(("n", "segment", "stuck"), [(8, 10.0, 0.3), (32, 1.0, 0.1)])
 def test_surfaces_against_transistors(cell, n, segment, stuck):
@@ -84,12 +97,28 @@ def test_surfaces_against_transistors(cell, n, segment, stuck):
 
 
 @pytest.mark.ngspice
-def test_negative_inputs_and_another_drive_line():
-    cell = OneTransistorOneR(nmos=Bsim4Nmos(), drive_line="SL")
+@pytest.mark.parametrize("rram", [OhmicRram(), YakopcicRram.hp_tio2()], ids=["ohmic", "yakopcic"])
+def test_negative_inputs_and_another_drive_line(rram):
+    cell = OneTransistorOneR(nmos=Bsim4Nmos(), drive_line="SL", rram=rram)
     tile = tile_of(cell, 12, 9, segment=3.0)
     drive = Drive(v=np.random.default_rng(5).uniform(-0.2, 0.2, (2, 12)))
     agreed = compare(solve(tile, drive, "newton"), solve(tile, drive, "ngspice"))
     assert agreed.max_relative <= NONLINEAR_MAX
+
+
+def test_a_device_that_differs_backwards_is_read_with_its_sign():
+    """One cell between perfect conductors is the device itself, in both directions."""
+    rram = YakopcicRram.hp_tio2()
+    wires = Wires(r_row_segment=0.0, r_col_segment=0.0)
+    tile = Tile(spec=TileSpec(rows=1, cols=1, wires=wires, cell=OneR(rram=rram)), g=[[1e-4]])
+    v = np.array([[0.25], [-0.25]])
+    assert_close(solve(tile, Drive(v=v), "newton").i_out, rram.current(v, 1e-4), 1e-12)
+
+
+def test_vteam_reads_by_ohm_s_law():
+    tile = tile_of(OneR(rram=VteamRram()), 6, 5)
+    exact, newton = (solve(tile, inputs(6), name) for name in ("nodal", "newton"))
+    assert_close(newton.i_out, exact.i_out, 1e-11)
 
 
 def test_one_cell_by_bisection():

@@ -18,13 +18,24 @@ from netlists import (
     SinhRram,
     Tile,
     TileSpec,
+    VteamRram,
     Wires,
+    YakopcicRram,
     build_circuit,
     to_spice,
 )
 from tests.tolerances import DEVICE_TWIN, assert_close
 
-MEMORIES = [OhmicRram(), SinhRram(), SinhRram(v0=0.1, v_max=0.3)]
+# A new memory joins the contract with one line.
+MEMORIES = [
+    OhmicRram(),
+    SinhRram(),
+    SinhRram(v0=0.1, v_max=0.3),
+    YakopcicRram(),
+    YakopcicRram.hp_tio2(),
+    VteamRram(),
+]
+TRANSISTORS = [Level1Nmos(), Bsim4Nmos()]
 STATES = np.array([[1.2345678901234567e-4, 3e-5, 1e-6]])
 
 
@@ -37,6 +48,7 @@ def one_row(cell, g=STATES):
 @pytest.mark.parametrize("rram", MEMORIES, ids=repr)
 def test_memory_twin_against_its_card(rram):
     v = np.linspace(-0.3, 0.3, 13)
+    assert rram.v_max >= 0.3
     found = solve(one_row(OneR(rram=rram)), Drive(v=v[:, None]), "ngspice").i_out
     twin = rram.current(v[:, None], STATES)
     assert_close(found / STATES, twin / STATES, DEVICE_TWIN)
@@ -44,10 +56,27 @@ def test_memory_twin_against_its_card(rram):
 
 @pytest.mark.parametrize("rram", MEMORIES, ids=repr)
 def test_memory_slope_is_the_derivative_of_its_current(rram):
-    v, h = np.linspace(-0.29, 0.29, 11), 1e-6
+    v, h = np.linspace(-0.29, 0.29, 12), 1e-6  # not 0 V, where two directions may meet
     difference = (rram.current(v + h, 1e-4) - rram.current(v - h, 1e-4)) / (2 * h)
     assert_close(rram.slope(v, 1e-4), difference, 1e-8)
     assert rram.current(0.2, 1e-4) == pytest.approx(rram.secant_factor(0.2) * 0.2 * 1e-4)
+    assert rram.current(-0.2, 1e-4) == pytest.approx(rram.secant_factor(-0.2) * -0.2 * 1e-4)
+    assert rram.slope(0.0, 1e-4) == pytest.approx(1e-4)  # the state is the low-field conductance
+
+
+@pytest.mark.parametrize("rram", MEMORIES, ids=repr)
+def test_memories_refuse_voltages_beyond_their_range(rram):
+    if rram.v_max == float("inf"):
+        return
+    for ask in (rram.current, rram.slope):
+        with pytest.raises(InputError, match=r"across the memory exceeds the fitted range"):
+            ask(-1.01 * rram.v_max, 1e-4)
+
+
+def test_two_directions_differ_where_the_device_says_so():
+    rram = YakopcicRram.hp_tio2()
+    forward, back = rram.current([0.2, -0.2], 1e-4)
+    assert -back / forward == pytest.approx(3.8 / 2.3)
 
 
 def transistor_currents(nmos, *, v_gate, v_drain, v_source):
@@ -69,6 +98,21 @@ def test_level_1_twin_against_its_card(v_gate):
     found = transistor_currents(nmos, **arguments)
     drain = v_drain[:, None] - 1e-3 * found  # after the drop over the memory
     assert_close(nmos.current(drain, v_gate, v_source), found, 1e-6)
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("nmos", TRANSISTORS, ids=lambda nmos: type(nmos).__name__)
+def test_transistor_ends_are_alike_and_more_voltage_is_more_current(nmos):
+    ends = np.linspace(0.0, 0.4, 5)
+    gates = [0.9, 1.2, 1.5]
+    drawn = np.array(
+        [transistor_currents(nmos, v_gate=g, v_drain=ends, v_source=ends) for g in gates]
+    )
+    antisymmetric = np.abs(drawn + drawn.transpose(0, 2, 1)).max()
+    assert antisymmetric <= 1e-5 * drawn.max()  # 1 mohm in the drain alone, and solver tolerance
+    assert (np.diff(drawn, axis=1) > 0).all() and (np.diff(drawn, axis=2) < 0).all()
+    forward = drawn[:, ends[:, None] > ends]
+    assert (np.diff(forward, axis=0) > 0).all() and (forward > 0).all()
 
 
 @pytest.mark.ngspice

@@ -1,7 +1,10 @@
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from circuitsim import calibrate_surface, compare, solve
+from circuitsim import calibrate_surface, compare, measure_states, solve
 from netlists import (
     Bsim4Nmos,
     Drive,
@@ -40,6 +43,29 @@ def tile_of(cell, n, seed=0):
     wires = Wires(r_row_segment=2.0, r_col_segment=2.0)
     g = 10 ** rng.uniform(-6, -4, (n, n))
     return Tile(spec=TileSpec(rows=n, cols=n, wires=wires, cell=cell), g=g)
+
+
+def write_library(folder, *, gap0=0.25):
+    """A library of two corners that share a cell, whose memory's state is a gap and not g."""
+    card = " ".join(f"{key}={value}" for key, value in Bsim4Nmos().parameters().items())
+    slow = card.replace("vth0=0.35", "vth0=0.45")
+    (folder / "My Parts").mkdir(exist_ok=True)
+    (folder / "My Parts" / "cell.inc").write_text(
+        f".subckt gapped bl wl sl gap=1\n.param v0=0.25 gap0={gap0}\n"
+        "b1 bl mid i={1e-3*exp(-gap/gap0)}*sinh(v(bl,mid)/{v0})\n"
+        "m1 mid wl sl 0 kitnmos w=1e-6 l=0.13e-6\n.ends\n"
+    )
+    (folder / "kit.lib").write_text(
+        f".lib TT\n.model kitnmos nmos (level=54 {card})\n.inc 'My Parts/cell.inc'\n.endl TT\n"
+        f".lib SS\n.model kitnmos nmos (level=54 {slow})\n.inc 'My Parts/cell.inc'\n.endl SS\n"
+    )
+    return SubcktCell(
+        path=folder / "kit.lib",
+        section="TT",
+        name="gapped",
+        ports=PORTS,
+        states={"lrs": {"gap": 0.9}, "hrs": {"gap": 2.0}},
+    )
 
 
 @pytest.mark.ngspice
@@ -95,3 +121,86 @@ def test_a_changed_file_is_another_cell(tmp_path):
     path.write_text(path.read_text().replace("w=1e-6", "w=2e-6"))
     after = SubcktCell(path=path, name="cell", ports=PORTS, states=STATES)
     assert before != after and repr(before) != repr(after)
+
+
+@pytest.mark.ngspice
+def test_states_by_parameters_are_measured_and_named_by_conductance(tmp_path):
+    raw = write_library(tmp_path)
+    with pytest.raises(InputError, match=r"circuitsim.measure_states"):
+        tile_of(raw, 2).spec.cell.rram.g_lrs  # noqa: B018
+    cell = measure_states(raw)
+    assert cell == raw and (np.diff(cell.curve) > 0).all()
+    # A gap of 0.9 nm makes i0 exp(-gap/gap0) / v0 = 1.1e-4 S before the transistor.
+    assert 0.8e-4 < cell.rram.g_lrs < 1.2e-4 and 1e-6 < cell.rram.g_hrs < 2e-6
+    ends = cell.parameters_of(np.array([cell.rram.g_hrs, cell.rram.g_lrs]))
+    assert_close(ends["gap"], [2.0, 0.9], 1e-12)
+    # Any state that is asked for is the conductance that the cell has.
+    g = np.geomspace(cell.rram.g_hrs, cell.rram.g_lrs, 7)
+    perfect = Wires(r_row_segment=0.0, r_col_segment=0.0)
+    tile = Tile(spec=TileSpec(rows=1, cols=7, wires=perfect, cell=cell), g=g[None])
+    assert_close(solve(tile, Drive(v=[0.1]), "ngspice").i_out[0] / 0.1 / g, np.ones(7), 1e-5)
+    for state in (2e-4, 1e-7):
+        with pytest.raises(InputError, match="lies outside"):
+            cell.parameters_of(np.array([state]))
+
+
+@pytest.mark.ngspice
+def test_a_library_s_sections_calibrate_and_solve(tmp_path):
+    typical = measure_states(write_library(tmp_path))
+    slow = measure_states(replace(typical, section="SS", curve=()))
+    assert slow != typical and slow.rram.g_lrs < typical.rram.g_lrs
+    surface = calibrate_surface(slow, 0.0, 0.2)
+    assert surface.on_target and [e.name for e in surface.errors] == ["HRS", "LRS", "between"]
+    assert (surface.g_low, surface.g_high) == (slow.curve[0], slow.curve[-1])
+    rng = np.random.default_rng(0)
+    wires = Wires(r_row_segment=2.0, r_col_segment=2.0)
+    g = np.exp(rng.uniform(np.log(slow.curve[0]), np.log(slow.curve[-1]), (9, 7)))
+    tile = Tile(spec=TileSpec(rows=9, cols=7, wires=wires, cell=slow), g=g)
+    drive = Drive(v=rng.uniform(0, 0.2, (2, 9)))
+    agreed = compare(*(solve(tile, drive, s) for s in ("newton", "ngspice")))
+    assert agreed.max_relative <= NONLINEAR_MAX and agreed.p99_relative <= NONLINEAR_P99
+
+
+@pytest.mark.ngspice
+def test_states_that_do_not_rise_are_refused(tmp_path):
+    cell = write_library(tmp_path)
+    swapped = replace(cell, states={"lrs": {"gap": 2.0}, "hrs": {"gap": 0.9}})
+    with pytest.raises(InputError, match="swap them if they were exchanged"):
+        measure_states(swapped)
+
+
+@pytest.mark.ngspice
+def test_a_current_that_falls_is_refused(tmp_path):
+    (tmp_path / "ndr.sp").write_text(
+        ".subckt ndr p n g=1e-5\nb1 p n i={g}*v(p,n)*(1-40*v(p,n)*v(p,n))\n.ends\n"
+    )
+    ports = {"drive": "p", "sense": "n"}
+    cell = SubcktCell(path=tmp_path / "ndr.sp", name="ndr", ports=ports, states=STATES)
+    with pytest.raises(InputError, match="does not rise everywhere"):
+        calibrate_surface(cell, 0.0, 0.2)
+
+
+def test_a_moved_kit_is_the_same_cell_and_a_changed_one_is_not(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    here, there = write_library(tmp_path / "a"), write_library(tmp_path / "b")
+    assert here == there and repr(here) == repr(there) and hash(here) == hash(there)
+    changed = write_library(tmp_path / "b", gap0=0.3)  # in the file that the library includes
+    assert here != changed and repr(here) != repr(changed)
+    (tmp_path / "b" / "My Parts" / "cell.inc").unlink()
+    with pytest.raises(InputError, match=r"cell.inc, which .*kit.lib includes, cannot be read"):
+        replace(changed)
+
+
+def test_the_library_s_section_is_in_the_netlist(tmp_path):
+    cell = replace(write_library(tmp_path), curve=(1e-6, 1e-5, 1e-4))
+    text = to_spice(build_circuit(tile_of(cell, 1), Drive(v=[0.1])))
+    assert f'.lib "{cell.path}" TT' in text
+    assert re.search(r"xcell_0_0 x_0_0 gate_0 y_0_0 gapped gap=[12]\.\d+\n", text)
+    (tmp_path / "a b").mkdir()
+    with pytest.raises(InputError, match="has a space"):
+        write_library(tmp_path / "a b")
+    odd = {"lrs": {"gap": 1.0}, "hrs": {"x": 1.0}}
+    for states in (odd, {"lrs": {"gap": 1.0}, "hrs": 1e-6}):
+        with pytest.raises(InputError, match="the same parameters"):
+            replace(cell, states=states)

@@ -12,6 +12,7 @@ from netlists import (
     OneTransistorTwoR,
     Tile,
     TileSpec,
+    VteamRram,
     Wires,
     inject,
 )
@@ -45,6 +46,7 @@ def spec(**changes):
         (lambda: Drive(v=np.full(2, np.inf)), "not a finite voltage"),
         (lambda: Drive(v=np.ones((1, 2, 3))), "batch"),
         (lambda: OhmicRram(r_lrs=-5.0), "r_lrs=-5.0"),
+        (lambda: spec(cell=OneR(rram=VteamRram()), v_read=0.4), r"0.4 V across the memory exceeds"),
         (lambda: OhmicRram(r_lrs=1e6, r_hrs=1e3), "swap"),
         (lambda: Level1Nmos(w=0.0), "w=0.0"),
         (lambda: OneTransistorOneR(v_gate=0.2), "threshold"),

@@ -1,3 +1,6 @@
+import contextlib
+import io
+import json
 import os
 import shutil
 import signal
@@ -9,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuitsim import CellSurface
+from circuitsim import Calibration
+from tests.tolerances import NONLINEAR_MAX
 from validation.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +90,10 @@ BAD = [
     ("evaluate", CAMPAIGN.replace("dataset", "name"), "unknown key 'network.hidden'"),
     ("evaluate", NAMED.replace("lenet-mnist", "vgg99"), "network.name = 'vgg99': value error, no"),
     ("evaluate", NAMED.replace("name =", "size ="), "'network.dataset' is missing"),
+    ("evaluate", CAMPAIGN.replace('"1r"', '"subckt"'), "[cell] path and 'subckt' in"),
+    ("solve", TILE + "name = 'x'\n", "[cell] kind = '1r' has no key 'name'"),
+    ("solve", "[cell]\nkind = 'subckt'\nr_lrs = 1.0\n", "kind = 'subckt' has no key 'r_lrs'"),
+    ("solve", "[cell]\nkind = 'subckt'\npath = 'x'\n", "needs 'name', 'ports', 'states'"),
 ]
 
 
@@ -121,6 +129,18 @@ def test_a_machine_without_ngspice_is_told_what_to_install(tmp_path):
     )  # fmt: skip
     assert done.returncode == 2 and "apt-get install" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_single_tiles_do_without_torch(tmp_path):
+    tile = write(tmp_path / "tile.toml", TILE)
+    code = (
+        "import sys\nfrom validation.cli import app\n"
+        f"app(['solve', {str(tile)!r}], standalone_mode=False)\n"
+        "print({'torch', 'matplotlib', 'dask'} & set(sys.modules))"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 def test_netlist_goes_to_stdout_or_a_file(xbarverify, tmp_path):
@@ -218,7 +238,22 @@ def _finished(path):
         return 0
 
 
-@pytest.mark.ngspice
+CELL = "[cell]\ntransistor = 'bsim4'\n"
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """A calibration that the command wrote, and what it printed."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    text = CELL + "[range]\nv_gate = [0.6, 1.2]\nlevels = 3\n[verify]\ntiles = 1\n"
+    words = ["calibrate", write(folder / "cell.toml", text), "-o", folder / "cell.json"]
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.setattr(sys, "argv", ["xbarverify", *map(str, words)])
+        with contextlib.suppress(SystemExit):
+            main()
+    return folder / "cell.json", out.getvalue()
+
+
 def test_train_writes_what_evaluate_and_map_read(xbarverify, digits_network, tmp_path):
     code, out, err = xbarverify("train", "digits", "-o", tmp_path / "w")
     assert code == 0, err
@@ -228,20 +263,94 @@ def test_train_writes_what_evaluate_and_map_read(xbarverify, digits_network, tmp
     assert code == 2 and "network='nobody' is not one of" in err.replace("\n", " ")
 
 
-def test_calibrate_writes_a_surface_and_states_its_error(xbarverify, tmp_path):
-    target = tmp_path / "cell.json"
-    code, out, _ = xbarverify("calibrate", ROOT / "examples" / "cell_bsim4.toml", "-o", target)
-    assert code == 0 and "held-out samples from 0.0 V to 0.2 V" in out
-    surface = CellSurface.load(target)
-    assert "Bsim4Nmos" in surface.cell and surface.held_out_max <= 1e-4
-    bare = write(tmp_path / "bare.toml", "[cell]\nkind = '1r'\n")
-    code, _, problem = xbarverify("calibrate", bare, "-o", target)
-    assert code == 2 and "needs no surface" in problem
+@pytest.mark.ngspice
+def test_calibrate_writes_a_surface_a_page_and_their_errors(calibrated):
+    target, out = calibrated
+    for words in ("0.6 V", "level 2 of 3", "between", "2 random tiles against ngspice"):
+        assert words in out
+    found = Calibration.load(target)
+    assert [s.v_gate for s in found.surfaces] == [0.6, 1.2] and len(found.tiles) == 2
+    assert "Bsim4Nmos" in found.surfaces[0].cell and not found.shortfalls
+    page = target.with_suffix(".html").read_text()
+    assert page.count("data:image/png;base64,") == 4 and "On target." in page
+    for surface in found.surfaces:
+        assert surface.netlist_sha256 in page and f"{surface.held_out_max:.1e}" in page
 
 
 @pytest.mark.ngspice
-def test_solve_compares_newton_with_ngspice(xbarverify, tmp_path):
-    text = "[tile]\nrows = 6\ncols = 5\n[cell]\ntransistor = 'bsim4'\nmemory = 'sinh'\n"
+def test_a_calibrated_surface_takes_the_place_of_calibration(
+    xbarverify, calibrated, tmp_path, monkeypatch
+):
+    def never(*_):
+        raise AssertionError("calibrated again")
+
+    monkeypatch.setattr(sys.modules["circuitsim.linearise"], "calibrate", never)
+    monkeypatch.setattr(sys.modules["circuitsim.cell_law"], "calibrate_surface", never)
+    tile = write(tmp_path / "tile.toml", "[tile]\nrows = 6\ncols = 5\n" + CELL)
+    names = [word for name in ("newton", "nodal", "ngspice") for word in ("--solver", name)]
+    code, out, _ = xbarverify("solve", "--surface", calibrated[0], *names, tile)
+    assert code == 0 and "newton against ngspice" in out
+    for text, words in [
+        (tile.read_text() + "v_gate = 0.9\n", "v_gate=0.9 V is not among the calibrated gate"),
+        ("[tile]\nrows = 6\n", "was calibrated for"),
+        (TILE, "leave the surface out"),
+    ]:
+        other = write(tmp_path / "other.toml", text)
+        code, _, problem = xbarverify("solve", "--surface", calibrated[0], other)
+        assert code == 2 and words in problem and len(problem.strip().splitlines()) == 1
+
+
+@pytest.mark.ngspice
+def test_what_cannot_be_calibrated_is_told(xbarverify, tmp_path):
+    target = tmp_path / "cell.json"
+    for text, words in [
+        ("[cell]\nkind = '1r'\n", "needs no surface"),
+        (CELL + "[range]\nv_low = 0.1\n", "must be a range that holds 0 V"),
+        (CELL + "[range]\nlevels = [1.0]\n", "level 1 S lies outside the states"),
+        (CELL + "[range]\nlevels = 1\n", "range.levels"),
+        (CELL + "[range]\nv_gate = [0.2]\n", "does not exceed the threshold"),
+    ]:
+        code, _, problem = xbarverify("calibrate", write(tmp_path / "c.toml", text), "-o", target)
+        assert code == 2 and words in problem and not target.exists()
+
+
+@pytest.mark.ngspice
+def test_an_error_above_the_target_is_never_silent(xbarverify, tmp_path, monkeypatch):
+    monkeypatch.setattr("circuitsim.cellsurface.TARGET_MAX", 1e-12)
+    file = write(tmp_path / "cell.toml", CELL)
+    code, _, warned = xbarverify("calibrate", file, "--no-verify", "-o", tmp_path / "cell.json")
+    assert code == 0 and "warning: gate 1.2 V, LRS: held-out error at most" in warned
+    assert json.loads((tmp_path / "cell.json").read_text())["on_target"] is False
+    assert "Misses its target." in (tmp_path / "cell.html").read_text()
+
+
+KIT = (ROOT / "examples" / "cell_kit.toml").read_text().split("[range]")[0]
+
+
+@pytest.mark.ngspice
+def test_a_cell_of_one_s_own_from_every_file(xbarverify, tmp_path):
+    shutil.copytree(ROOT / "examples" / "kit", tmp_path / "kit")
+    cell = write(tmp_path / "cell.toml", KIT + "[verify]\ntiles = 1\n")
+    code, out, _ = xbarverify("calibrate", cell, "-o", tmp_path / "cell.json")
+    assert code == 0 and "1 random tiles against ngspice" in out
+    assert not Calibration.load(tmp_path / "cell.json").shortfalls
+    tile = write(tmp_path / "tile.toml", "[tile]\nrows = 6\ncols = 5\n" + KIT)
+    names = ["--solver", "newton", "--solver", "ngspice"]
+    code, out, _ = xbarverify("solve", "--surface", tmp_path / "cell.json", *names, tile)
+    error = float(out.replace("\n", " ").split("largest relative difference ")[1].split()[0])
+    assert code == 0 and error <= NONLINEAR_MAX
+    campaign = CAMPAIGN.replace('"1r"', '"subckt"') + KIT.replace('kind = "subckt"', "")
+    code, out, _ = xbarverify(
+        "evaluate", write(tmp_path / "c.toml", campaign), "--out", tmp_path, "--workers", 1
+    )
+    assert code == 0 and "subckt linear" in out
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("memory", ["sinh", "yakopcic", "vteam"])
+def test_solve_compares_newton_with_ngspice(xbarverify, tmp_path, memory):
+    text = "[tile]\nrows = 6\ncols = 5\n[cell]\ntransistor = 'bsim4'\n"
+    text += f"memory = '{memory}'\n"
     file = write(tmp_path / "tile.toml", text)
     code, out, _ = xbarverify("solve", file, "--solver", "newton", "--solver", "ngspice")
     assert code == 0 and "newton against ngspice" in out

@@ -5,7 +5,9 @@ import pytest
 
 from netlists import InputError
 from nnmap.pretrained import images, manifest, train_network
-from validation import EvaluationFile, Store, Task, evaluate, rewrite_report, run_campaign
+from validation import EvaluationFile, Store
+from validation.campaign import Task, run_campaign
+from validation.evaluate import evaluate, rewrite_report
 from validation.experiment import run_task, tasks
 from validation.networks import trained_network
 

@@ -1,0 +1,326 @@
+"""Arrays written with and without verifying: what conductances the devices end up with."""
+
+import csv
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+
+from circuitsim import (
+    Programmed,
+    PulseAgreement,
+    PulseTwin,
+    WriteScheme,
+    Writing,
+    program,
+    pulse_agreement,
+)
+from netlists import Cell, DeviceSpread, InputError, Pulse, TileSpec, Wires
+from nnmap import MappingPlan, accuracy, map_network, vary_devices
+from nnmap.pretrained import pretrained, reference
+from validation.config import CellSection, RunSection
+from validation.experiment import SAMPLE_IMAGES, load_data
+from validation.plots import write_error_figure
+from validation.section import Section
+from validation.stats import Interval, chip_interval
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+class PulseSection(Section):
+    """A pulse: height in V, flat top and edge in s."""
+
+    height: float
+    width: float
+    edge: float
+
+    def build(self) -> Pulse:
+        """The toolkit's pulse."""
+        return Pulse(height=self.height, width=self.width, edge=self.edge)
+
+
+class WriteSection(Section):
+    """[write]: pulses, levels, tolerance in level steps, most correcting pulses."""
+
+    set: PulseSection
+    reset: PulseSection
+    levels: int = 16
+    tolerance: float = 0.25
+    max_pulses: int = 300
+
+    def scheme(self) -> WriteScheme:
+        """The toolkit's scheme."""
+        return WriteScheme(
+            set_pulse=self.set.build(),
+            reset_pulse=self.reset.build(),
+            levels=self.levels,
+            tolerance=self.tolerance,
+            max_pulses=self.max_pulses,
+        )
+
+
+class SpreadSection(Section):
+    """[spread]: deviations of thresholds and modulations, relative to nominal."""
+
+    threshold: float = 0.02
+    modulations: tuple[float, ...] = Field(default=(0.1, 0.2), min_length=1)
+
+
+class ArraySection(Section):
+    """[array]: devices written to random levels, and how many of them ngspice checks (0: none)."""
+
+    devices: int = Field(default=4096, ge=2)
+    seed: int = 0
+    check: int = Field(default=64, ge=0)
+
+
+class WrittenNetworkSection(Section):
+    """[network]: a network on chips written like the array, at IDEAL; 0 images are all of them."""
+
+    name: Literal["lenet-mnist"]
+    chips: int = Field(default=5, ge=2)
+    test_images: int = Field(default=0, ge=0)
+    weight_bits: int = 8
+    encoding: Literal["pair", "offset"] = "offset"
+    rows: int = Field(default=64, ge=1)
+    cols: int = Field(default=64, ge=1)
+
+
+class ProgrammingFile(Section):
+    """An array to write: `xbarverify program`. The cell's v_gate is the gate's while writing."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    cell: CellSection
+    write: WriteSection
+    spread: SpreadSection = SpreadSection()
+    array: ArraySection = ArraySection()
+    network: WrittenNetworkSection | None = None
+    run: RunSection = RunSection()
+
+    def folder(self) -> Path:
+        """Where the figure and the tables are written."""
+        return Path(self.run.out) / self.name
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """One way of writing. accuracy: of the network over chips, None where there is none."""
+
+    modulation: float
+    verify: bool
+    written: Programmed
+    accuracy: Interval | None
+
+    @property
+    def within(self) -> float:
+        """Fraction of devices nearer to their level than to its neighbours."""
+        return float((np.abs(self.written.error) < 0.5).mean())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProgrammingResult:
+    """All ways of writing, and how far the fast twin is from ngspice on this cell.
+
+    agreement: by "set" and "reset"; empty where none was asked for.
+    perfect: accuracy of the network with every device on its level.
+    """
+
+    outcomes: list[Outcome]
+    agreement: dict[str, PulseAgreement]
+    perfect: float | None
+    folder: Path
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What the command prints."""
+        for name, agreed in self.agreement.items():
+            yield (
+                f"{name} pulse on {agreed.devices} devices: fast twin within {agreed.worst:.1e} of "
+                f"the state range of ngspice's transient, which moved them by {agreed.moved:.1e}"
+            )
+        names = ["spread", "verify", "std", "max", "within 1/2", "given up", "pulses", "most"]
+        if self.perfect is not None:
+            names.append("accuracy, %")
+        title = "achieved - target conductance, in level steps"
+        table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
+        for name in names:
+            table.add_column(name, justify="right", no_wrap=True)
+        for one in self.outcomes:
+            error = one.written.error
+            cells = [
+                f"{one.modulation:g}",
+                "on" if one.verify else "off",
+                f"{error.std():.3f}",
+                f"{np.abs(error).max():.2f}",
+                f"{one.within:.2%}",
+                str(one.written.never) if one.verify else "-",
+                f"{one.written.pulses.mean():.1f}",
+                str(one.written.pulses.max()),
+            ]
+            if one.accuracy is not None:
+                half = 100 * (one.accuracy.high - one.accuracy.mean)
+                cells.append(f"{100 * one.accuracy.mean:.1f} ± {half:.1f}")
+            table.add_row(*cells)
+        yield table
+        chips = self.outcomes[0].accuracy
+        if self.perfect is not None and chips is not None:
+            yield (
+                f"accuracy at IDEAL, mean and 95 % interval over {chips.n} chips; with every "
+                f"device on its level {self.perfect:.2%}"
+            )
+        yield f"tables and figure: {self.folder}"
+
+
+def run_programming(config: ProgrammingFile, *, progress: Progress) -> ProgrammingResult:
+    """Write the array in every way and leave summary.csv, devices.csv and error.png behind.
+
+    Every way meets the same devices: one seed draws one array, whatever the modulation's spread.
+    Raises InputError on what cannot be written, MissingToolError where ngspice is needed and
+    missing.
+    """
+    cell, scheme = config.cell.build(), config.write.scheme()
+    pulses = PulseTwin(cell=cell)
+    seed = config.array.seed
+    target = np.random.default_rng(seed).choice(scheme.targets(cell), config.array.devices)
+    agreement = {}
+    widest = DeviceSpread(
+        threshold=config.spread.threshold, modulation=max(config.spread.modulations)
+    )
+    if config.array.check:
+        for name, pulse in (("set", scheme.set_pulse), ("reset", scheme.reset_pulse)):
+            agreement[name] = pulse_agreement(
+                cell,
+                pulse,
+                widest,
+                rising=name == "set",
+                rng=np.random.default_rng(seed),
+                devices=config.array.check,
+            )
+    network = _Network(config.network, config, cell) if config.network else None
+    outcomes = []
+    ways = [(m, verify) for m in config.spread.modulations for verify in (False, True)]
+    with progress("writing", len(ways)) as done:
+        for modulation, verify in ways:
+            spread = DeviceSpread(threshold=config.spread.threshold, modulation=modulation)
+            drawn = spread.draw(target.shape, rng=np.random.default_rng(seed + 1))
+            writing = Writing(pulses=pulses, scheme=scheme, spread=spread, verify=verify)
+            outcomes.append(
+                Outcome(
+                    modulation=modulation,
+                    verify=verify,
+                    written=program(pulses, scheme, target, drawn, verify=verify),
+                    accuracy=network.accuracy(writing) if network else None,
+                )
+            )
+            done(1)
+    found = ProgrammingResult(
+        outcomes=outcomes,
+        agreement=agreement,
+        perfect=network.perfect if network else None,
+        folder=config.folder(),
+    )
+    _write(found)
+    return found
+
+
+class _Network:
+    """A pretrained network on tiles of the cell, scored on chips written in some way."""
+
+    def __init__(self, section: WrittenNetworkSection, config: ProgrammingFile, cell: Cell) -> None:
+        bits = config.write.levels.bit_length() - 1
+        if 2**bits != config.write.levels:
+            raise InputError(
+                f"write.levels = {config.write.levels} is no power of 2, and a network's devices "
+                "hold whole bits; choose 2, 4, 8, 16 ... levels."
+            )
+        network = reference(section.name)
+        self._data = load_data(network.dataset, network.inputs, section.test_images)
+        wires = Wires(r_row_segment=0.0, r_col_segment=0.0)  # IDEAL knows no wires
+        spec = TileSpec(rows=section.rows, cols=section.cols, wires=wires, cell=cell)
+        plan = MappingPlan(
+            spec=spec,
+            weight_bits=section.weight_bits,
+            device_bits=bits,
+            encoding=section.encoding,
+        )
+        self._mapped = map_network(
+            pretrained(section.name),
+            plan,
+            rng=np.random.default_rng(config.array.seed),
+            sample=self._data.train_x[:SAMPLE_IMAGES],
+        ).float()
+        self._chips = section.chips
+        self.perfect = accuracy(self._mapped, self._data.test_x, self._data.test_y)
+
+    def accuracy(self, writing: Writing) -> Interval:
+        """Over chips; chip k has the same devices in every way of writing."""
+        scores = [
+            accuracy(
+                vary_devices(self._mapped, [writing], rng=np.random.default_rng(chip)),
+                self._data.test_x,
+                self._data.test_y,
+            )
+            for chip in range(self._chips)
+        ]
+        return chip_interval(scores)
+
+
+def _summary_row(one: Outcome) -> dict[str, str | int | float]:
+    """What summary.csv says of one way of writing; errors in level steps."""
+    error = one.written.error
+    row: dict[str, str | int | float] = {
+        "modulation": one.modulation,
+        "verify": "on" if one.verify else "off",
+        "devices": error.size,
+        "error_mean": float(error.mean()),
+        "error_std": float(error.std()),
+        "error_max": float(np.abs(error).max()),
+        "within_half_step": one.within,
+        "given_up": one.written.never if one.verify else 0,
+        "pulses_mean": float(one.written.pulses.mean()),
+        "pulses_max": int(one.written.pulses.max()),
+    }
+    if one.accuracy is not None:
+        half = one.accuracy.high - one.accuracy.mean
+        row |= {"accuracy": one.accuracy.mean, "accuracy_half": half, "chips": one.accuracy.n}
+    return row
+
+
+def _write(found: ProgrammingResult) -> None:
+    try:
+        found.folder.mkdir(parents=True, exist_ok=True)
+        rows = [_summary_row(one) for one in found.outcomes]
+        with (found.folder / "summary.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        with (found.folder / "devices.csv").open("w", newline="") as file:
+            plain = csv.writer(file, lineterminator="\n")
+            plain.writerow(["modulation", "verify", "target_S", "g_S", "pulses", "reached"])
+            for one in found.outcomes:
+                way = [one.modulation, "on" if one.verify else "off"]
+                for target, g, pulses, reached in zip(
+                    one.written.target.tolist(),
+                    one.written.g.tolist(),
+                    one.written.pulses.tolist(),
+                    one.written.reached.tolist(),
+                    strict=True,
+                ):
+                    plain.writerow([*way, f"{target:.6e}", f"{g:.6e}", pulses, int(reached)])
+    except OSError as problem:
+        raise InputError(f"{found.folder} cannot be written: {problem.strerror}.") from None
+    panels = {
+        "written once" if not verify else "write and verify": {
+            f"modulation {one.modulation:g} of its mean": one.written.error
+            for one in found.outcomes
+            if one.verify == verify
+        }
+        for verify in (False, True)
+    }
+    write_error_figure(panels, found.folder / "error.png")
