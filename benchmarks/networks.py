@@ -3,9 +3,11 @@
     python -m benchmarks.networks lenet
     python -m benchmarks.networks resnet20 path/to/resnet20.th [images]
     python -m benchmarks.networks layer
-    python -m benchmarks.networks extraction
+    python -m benchmarks.networks extraction [FOLDER]
 
-One chip each, 64x64 tiles, LINEAR fidelity with wires, 8-bit converters. Needs the data sets.
+One chip each, 64x64 tiles, LINEAR fidelity with wires, 8-bit converters. All but `layer` and
+`extraction` need the data sets. `extraction` takes AlexNet with 62 M weights; operators are kept in
+FOLDER as float32 (about 1 GB), where the same command continues after an interrupt.
 """
 
 import resource
@@ -17,14 +19,18 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from netlists import InputError, OneR, TileSpec, Wires
 from nnmap import (
+    Extraction,
     Fidelity,
     MappedLayer,
     MappingPlan,
+    OperatorStore,
     accuracy,
+    alexnet,
     at_fidelity,
     load_checkpoint,
     map_network,
@@ -91,7 +97,7 @@ def measure_layer() -> None:
             inputs = x.to(dtype)
             v = mapped.voltages(inputs)
             with torch.no_grad():
-                plain = _best(lambda v=v, m=mapped: torch.bmm(v, m.operators))
+                plain = _best(lambda v=v, m=mapped: torch.bmm(v, m.reader.operators))
                 whole = _best(lambda x=inputs, m=mapped: m(x))
             kind = "converters off" if bits is None else "8-bit converters"
             print(
@@ -109,15 +115,28 @@ def _best(work: Callable[[], object]) -> float:
     return min(times[1:])
 
 
-def measure_extraction() -> None:
-    """All tiles of a dense layer of 4096x1024 weights, a fourteenth of AlexNet."""
-    layer, x = nn.Linear(4096, 1024), torch.rand(8, 4096)
+def measure_extraction(folder: str | None) -> None:
+    """All tiles of AlexNet for 1000 classes: 62 M weights on pairs of two 4-bit devices."""
+    torch.manual_seed(0)
+    model, x = alexnet(classes=1000), torch.rand(1, 3, 227, 227)
     rng = np.random.default_rng(0)
-    mapped = timed("map", lambda: map_network(layer, _slices(None), rng=rng, sample=x))
-    print(mapping_table(mapped))
-    timed("extract LINEAR operators", lambda: at_fidelity(mapped, Fidelity.LINEAR))
+    mapped = timed("map", lambda: map_network(model, _slices(None), rng=rng, sample=x))
+    table = mapping_table(mapped)
+    print(table)
+    store = None if folder is None else OperatorStore(folder, dtype="float32")
+    before = 0 if store is None else len(store)
+    with Progress(transient=True) as progress:
+        bar = progress.add_task("extracting", total=table.tiles)
+        extraction = Extraction(store=store, on_done=lambda n: progress.advance(bar, n))
+        timed(
+            "extract LINEAR operators",
+            lambda: at_fidelity(mapped, Fidelity.LINEAR, extraction=extraction),
+        )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory {peak:.1f} GiB")
+    print(f"peak memory {peak:.1f} GiB, {torch.get_num_threads()} threads")
+    if store is not None:
+        size = store.path.stat().st_size / 2**30
+        print(f"{store.path}: {before} operators before, {len(store)} after, {size:.2f} GiB")
 
 
 def main(arguments: list[str]) -> None:
@@ -130,7 +149,7 @@ def main(arguments: list[str]) -> None:
     elif arguments[:1] == ["layer"]:
         return measure_layer()
     elif arguments[:1] == ["extraction"]:
-        return measure_extraction()
+        return measure_extraction(arguments[1] if len(arguments) > 1 else None)
     elif arguments[:1] == ["resnet20"] and len(arguments) > 1:
         spec = TileSpec(rows=64, cols=64, wires=Wires(r_row_segment=1.0, r_col_segment=1.0))
         plan = MappingPlan(spec=spec, weight_bits=8)

@@ -36,7 +36,9 @@ from netlists import (
     SinhRram,
     Tile,
     TileSpec,
+    VteamRram,
     Wires,
+    YakopcicRram,
     inject,
     sample_faults,
 )
@@ -51,6 +53,8 @@ CELLS: dict[str, Cell] = {
     # Gates near threshold: the transistor saturates within the read voltage.
     "1T1R level 1 at 0.5 V": OneTransistorOneR(v_gate=0.5),
     "1T1R BSIM4 at 0.6 V": OneTransistorOneR(nmos=Bsim4Nmos(), v_gate=0.6),
+    "1R Yakopcic": OneR(rram=YakopcicRram.hp_tio2()),
+    "1T1R BSIM4 VTEAM": OneTransistorOneR(nmos=Bsim4Nmos(), rram=VteamRram()),
 }
 SIZES, SEGMENTS, RATES = (8, 16, 32, 64), (0.1, 1.0, 10.0), (0.0, 0.1, 0.3)
 TABLE_INPUTS, FAST_INPUTS, OPERATING_INPUTS = 4, 256, 16

@@ -1,6 +1,7 @@
 """The calibration of a cell as a file: a surface a gate voltage, and how tiles of it fare."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -89,7 +90,10 @@ class Calibration:
             "surfaces": surfaces,
             "tiles": [asdict(tile) for tile in self.tiles],
         }
-        Path(path).write_text(json.dumps(content, indent=1) + "\n")
+        text = json.dumps(content, indent=1)
+        # A row of numbers a line.
+        text = re.sub(r"\[[^][{}\"]*\]", lambda row: " ".join(row[0].split()), text)
+        Path(path).write_text(text + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Calibration":

@@ -12,7 +12,7 @@ from circuitsim.characterise import calibrate_surface
 from circuitsim.defective_cells import with_defective_cells
 from circuitsim.patched_law import PatchedLaw
 from circuitsim.polynomial_surface import PolynomialSurface, term_powers
-from circuitsim.series_law import SeriesLaw
+from circuitsim.series_law import LEAST, SeriesLaw
 from circuitsim.series_surface import SeriesSurface
 from circuitsim.solution import FloatArray
 from netlists.cells import OneR
@@ -80,7 +80,11 @@ class SurfaceLaw:
         )
 
     def slopes(self, v_row: FloatArray, v_col: FloatArray) -> FloatArray:
-        """The mean of the slopes with either voltage."""
+        """The mean of the slopes with either voltage.
+
+        A cell that conducts at all keeps LEAST where the fit of a leak is flat or falls, so that
+        what hangs on it does not float.
+        """
         low, high, scale = self.surface.v_low, self.surface.v_high, self.surface.scale
         drive, sense = (np.clip(v, low, high)[..., None] for v in (v_row, v_col))
         d = drive - sense
@@ -90,7 +94,8 @@ class SurfaceLaw:
         terms = u**a * t**b + scale * np.abs(d) * (by_u - by_t / 2)
         forward, backward = self.polynomials[..., 0, :], self.polynomials[..., 1, :]
         mean = (np.where(d >= 0, forward, backward) * terms).sum(axis=-1)
-        return np.asarray(np.maximum(mean, 0.0))
+        conducts = self.polynomials.any(axis=(2, 3))
+        return np.asarray(np.maximum(mean, np.where(conducts, LEAST, 0.0)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,6 +158,8 @@ def cell_law(
     if surface is None:
         v_read = tile.spec.v_read
         least, most = min(v_low, -v_read if v_low < 0 else 0.0), max(v_high, v_read)
+        if most - least > cell.rram.v_max:  # the wider range serves more tiles, where it can
+            least, most = v_low, v_high
         surface = calibrate_surface(cell, least, most)
         if not surface.on_target:
             warnings.warn(

@@ -69,7 +69,7 @@ def netlist_sha256(cell: Cell) -> str:
     tile = Tile(spec=spec, g=np.full(spec.g_shape, cell.rram.g_lrs))
     text = to_spice(build_circuit(tile, Drive(v=[1.0])))
     if isinstance(cell, SubcktCell):
-        text = text.replace(str(cell.path), cell.sha256)
+        text = text.replace(str(cell.path), cell.sha256).replace(str(cell.osdi), "osdi")
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -6,7 +6,8 @@ from typing import Protocol
 import numpy as np
 
 from circuitsim.bridges import BridgeCorrection, ends_of
-from circuitsim.dissection import Factorisation, Injection
+from circuitsim.crossbar_tile import crossbar_of, has_perfect_conductor
+from circuitsim.dissection import Crossbar, Factorisation, Injection
 from circuitsim.nodal import NodalFactorisation
 from circuitsim.prepared import NotStructuredError, prepare
 from circuitsim.solution import FloatArray
@@ -48,16 +49,19 @@ class StructuredEngine:
 class SparseEngine:
     """The general sparse solver in that place: for what is not structured, and as oracle.
 
-    Raises InputError for a bridge of 0 ohm, whose current node voltages do not tell.
+    Raises InputError for a bridge of 0 ohm on wires of 0 ohm: what each carries is not defined.
     """
 
     def __init__(self, linear: Tile) -> None:
         self._ends = ends_of(linear.bridges)
+        self._wires = None
         if not self._ends.r.all():
-            raise InputError(
-                "a bridge of 0 ohm on wires of 0 ohm, or to a line that is cut off, is beyond this "
-                "solver; give the bridge a small resistance such as 1e-3 ohm."
-            )
+            if has_perfect_conductor(linear.spec.wires):
+                raise InputError(
+                    "a bridge of 0 ohm on wires of 0 ohm may carry anything; give the bridge or "
+                    "the wires a small resistance such as 1e-3 ohm."
+                )
+            self._wires = crossbar_of([linear])
         circuit = build_circuit(linear, Drive(v=np.zeros(linear.spec.rows)))
         self._done = NodalFactorisation(circuit)
         self._n_sources = len(circuit.sources.names)
@@ -78,7 +82,46 @@ class SparseEngine:
         v_node = np.nan_to_num(self._done.voltages(sources, fed))
         v_row[:] = np.moveaxis(v_node[:, layout.x], 0, -1)
         v_col[:] = np.moveaxis(v_node[:, layout.y], 0, -1)
-        return self._ends.drops(v_row, v_col) / self._ends.r[:, None]
+        drops, r = self._ends.drops(v_row, v_col), self._ends.r[:, None]
+        carried = np.divide(drops, r, out=np.zeros_like(drops), where=r > 0)
+        if self._wires is not None:
+            carried += self._over_shorts(self._wires, v_source, i_cell, v_row, v_col, carried)
+        return carried
+
+    def _over_shorts(
+        self,
+        wires: Crossbar,
+        v_source: FloatArray,
+        i_cell: FloatArray,
+        v_row: FloatArray,
+        v_col: FloatArray,
+        carried: FloatArray,
+    ) -> FloatArray:
+        """What bridges of 0 ohm carry, by Kirchhoff's law at their ends; 0 for the others."""
+        g_row, g_col, g_cell = (g[:, :, None] for g in wires.tile(0))
+        cell = g_cell * (v_row - v_col) + i_cell
+        along = g_row * (np.concatenate([v_source[:, None], v_row[:, :-1]], axis=1) - v_row)
+        down = g_col * (v_col - np.concatenate([v_col[1:], np.zeros_like(v_col[:1])]))
+        others = self._ends.drawn(carried, *v_row.shape[:2])
+        excess = np.stack([along - cell, cell - down])
+        excess[0, :, :-1] -= along[:, 1:]
+        excess[1, 1:] += down[:-1]
+        excess -= np.moveaxis(np.stack(others), 1, -1)
+        shorts = self._ends.r == 0
+        place = np.ravel_multi_index(
+            (self._ends.plane[shorts], self._ends.row[shorts], self._ends.col[shorts]),
+            excess.shape[:3],
+        )
+        nodes, at = np.unique(place, return_inverse=True)
+        incidence = np.zeros((len(nodes), len(place)))
+        each = np.arange(len(place))
+        at = at.reshape(place.shape)
+        incidence[at[:, 0], each] = 1.0
+        incidence[at[:, 1], each] = -1.0
+        found = np.zeros_like(carried)
+        leaving = excess.reshape(-1, excess.shape[-1])[nodes]
+        found[shorts] = np.linalg.lstsq(incidence, leaving)[0]
+        return found
 
 
 def engines(linear: Tile) -> Callable[[], LinearEngine]:

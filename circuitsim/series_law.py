@@ -8,6 +8,8 @@ from circuitsim.cellsurface import FloatArray
 from circuitsim.series_kernels import series_step
 from circuitsim.series_surface import SeriesSurface
 
+LEAST = 1e-18  # S; what ngspice is asked to keep in every transistor (gmin)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SeriesLaw:
@@ -50,7 +52,7 @@ class SeriesLaw:
         )
 
     def slopes(self, v_row: FloatArray, v_col: FloatArray) -> FloatArray:
-        """The mean of the slopes with either voltage."""
+        """The mean of the slopes with either voltage; LEAST where the cell is cut off."""
         low, high = self.surface.v_low, self.surface.v_high
         pair = self.surface.slopes(np.clip(v_row, low, high), np.clip(v_col, low, high), self.g)
-        return np.maximum((pair[0] + pair[1]) / 2, 0.0)
+        return np.maximum((pair[0] + pair[1]) / 2, np.where(self.g > 0, LEAST, 0.0))

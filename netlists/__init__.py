@@ -4,7 +4,8 @@ from netlists.build import build_circuit
 from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR, is_linear
 from netlists.check import CheckReport, check, without_islands
 from netlists.circuit import Circuit
-from netlists.defects import Bridge, DefectRates, Defects, TransistorState, sample_defects
+from netlists.defect_rates import DefectRates
+from netlists.defects import Bridge, Defects, TransistorState, sample_defects
 from netlists.devices import (
     Deviation,
     DeviceSpread,

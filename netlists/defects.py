@@ -16,7 +16,7 @@ rising rates are nested. Whatever a defect does to elements stands in `netlists.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netlists.cells import Cell, gate_line_of, has_gate, has_transistor
+from netlists.defect_rates import R_SHORT, DefectRates
 from netlists.errors import InputError
 from netlists.faults import stream_name
 from netlists.subckt_cell import GateLine, SubcktCell
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from netlists.tile import TileSpec
 
 R_GATE_LEAK = 1e9  # ohm; from an undriven gate line to ground
-R_SHORT = 100.0  # ohm; what a shorted transistor is left with by default, a round number
 
 BridgeKind = Literal["row", "column", "gate", "cell"]
 BRIDGE_KINDS: tuple[BridgeKind, ...] = get_args(BridgeKind)
@@ -81,56 +81,6 @@ class Bridge:
         object.__setattr__(self, "r", float(self.r))
 
 
-@dataclass(frozen=True, kw_only=True)
-class DefectRates:
-    """Probability of a defect at each site where it can be; raises InputError beyond [0, 1].
-
-    transistor_open, transistor_shorted: of a transistor.  open_row, open_col, open_gate: of a
-    segment.  bridge_row, bridge_col, bridge_gate, bridge_cell: of a pair of lines at a cell.
-    r_bridge: resistance of every bridge drawn, ohm.  r_short: of every shorted transistor, ohm.
-    """
-
-    transistor_open: float = 0.0
-    transistor_shorted: float = 0.0
-    open_row: float = 0.0
-    open_col: float = 0.0
-    open_gate: float = 0.0
-    bridge_row: float = 0.0
-    bridge_col: float = 0.0
-    bridge_gate: float = 0.0
-    bridge_cell: float = 0.0
-    r_bridge: float = 100.0
-    r_short: float = R_SHORT
-
-    def __post_init__(self) -> None:
-        for name, rate in self._rates().items():
-            if not 0 <= rate <= 1:
-                raise InputError(
-                    f"DefectRates: {name}={rate!r} must lie in [0, 1]; rates are fractions, "
-                    "5 % is 0.05."
-                )
-        for name in ("r_bridge", "r_short"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(
-                    f"DefectRates: {name}={getattr(self, name)!r} ohm must be finite and at "
-                    "least 0."
-                )
-        if self.transistor_open + self.transistor_shorted > 1:
-            raise InputError(
-                f"DefectRates: transistor_open={self.transistor_open!r} + transistor_shorted="
-                f"{self.transistor_shorted!r} exceeds 1; a transistor has one state."
-            )
-
-    def _rates(self) -> dict[str, float]:
-        every = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return {name: value for name, value in every.items() if not name.startswith("r_")}
-
-    @property
-    def any(self) -> bool:
-        """Whether a map drawn at these rates can hold a defect at all."""
-        return any(self._rates().values())
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Defects:
     """What is broken in one tile beside its memories; None stands for none of a kind.
@@ -171,12 +121,12 @@ class Defects:
             name: _plane(name, getattr(self, name), shape).astype(np.bool_)
             for name in ("open_row", "open_col", "open_gate")
         }
+        object.__setattr__(self, "bridges", tuple(self.bridges))
         content = f"{shape} {self.r_short!r} {self.bridges!r}".encode()
         for name, plane in planes.items():
             plane.flags.writeable = False
             object.__setattr__(self, name, plane)
             content += plane.tobytes()
-        object.__setattr__(self, "bridges", tuple(self.bridges))
         self._check_bridges()
         object.__setattr__(self, "sha256", hashlib.sha256(content).hexdigest())
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from netlists.defects import Bridge, DefectRates, Defects
+from netlists.defect_rates import DefectRates
+from netlists.defects import Bridge, Defects
 from netlists.errors import InputError
 from netlists.faults import FaultKind, FaultMap, FaultRates, sa_kinds
 

@@ -18,11 +18,14 @@ from nnmap.convolution import MappedConv2d
 from nnmap.cost import Cost, Figures, LayerWork, cost, figures, workload
 from nnmap.data import Dataset
 from nnmap.encode import ENCODINGS, Balanced, Unbalanced
+from nnmap.extraction import Extraction
 from nnmap.faults_as_weights import faults_as_weights
+from nnmap.fidelity_error import FidelityError, fidelity_error, network_errors
 from nnmap.layers import MappedLayer, MappedLinear, ReadNoise
 from nnmap.matrix import Matrix
 from nnmap.models import bnn_mlp, lenet, mlp
 from nnmap.operator import Fidelity
+from nnmap.operator_store import OperatorStore
 from nnmap.power import LayerPower, array_power, tile_power
 from nnmap.quantise import plain, quantise_aware
 from nnmap.resnet import ResNetCifar, resnet20
@@ -38,7 +41,9 @@ __all__ = [
     "Cost",
     "Dac",
     "Dataset",
+    "Extraction",
     "Fidelity",
+    "FidelityError",
     "Figures",
     "LayerPower",
     "LayerWork",
@@ -49,6 +54,7 @@ __all__ = [
     "MappingRow",
     "MappingTable",
     "Matrix",
+    "OperatorStore",
     "ReadNoise",
     "Recipe",
     "ResNetCifar",
@@ -66,6 +72,7 @@ __all__ = [
     "convnet_quick",
     "cost",
     "faults_as_weights",
+    "fidelity_error",
     "figures",
     "fit",
     "inject_faults",
@@ -78,6 +85,7 @@ __all__ = [
     "mapping_table",
     "mlp",
     "mobilenet_v2",
+    "network_errors",
     "plain",
     "quantise_aware",
     "resnet20",

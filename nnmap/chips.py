@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from netlists.defects import DefectRates, sample_defects
+from netlists.defect_rates import DefectRates
+from netlists.defects import sample_defects
 from netlists.faults import FaultRates, sample_faults
 from netlists.variation import Variation, vary
 from nnmap.convert import mapped_layers, replace_layers
+from nnmap.fitting import fit_linear
 from nnmap.layers import MappedLayer, ReadNoise
 
 
@@ -51,7 +53,7 @@ def inject_faults(
             matrix = matrix.with_defects(broken)
         return layer.with_matrix(matrix, layer.fidelity)
 
-    return replace_layers(mapped, MappedLayer, damage)
+    return fit_linear(replace_layers(mapped, MappedLayer, damage))
 
 
 def vary_devices(
@@ -68,7 +70,7 @@ def vary_devices(
         g = np.stack([vary(tile, kinds, rng=next(streams)) for tile in layer.matrix.g])
         return layer.with_matrix(replace(layer.matrix, g=g), layer.fidelity)
 
-    return replace_layers(mapped, MappedLayer, spread)
+    return fit_linear(replace_layers(mapped, MappedLayer, spread))
 
 
 def with_read_noise(mapped: nn.Module, sigma: float, *, seed: int) -> nn.Module:

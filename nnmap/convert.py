@@ -14,12 +14,15 @@ from nnmap.batchnorm import fold_batch_norms
 from nnmap.converters import Adc, Dac
 from nnmap.convolution import MappedConv2d, Window
 from nnmap.encode import normalise
+from nnmap.extraction import Extraction
+from nnmap.fitting import fit_linear
 from nnmap.layers import MappedLayer, MappedLinear
 from nnmap.matrix import Matrix
 from nnmap.operator import Fidelity
 from nnmap.placement import place, program
 from nnmap.plan import MappingPlan
 from nnmap.ranges import full_scale, largest_inputs, peak_currents
+from nnmap.readers import MAX_SOLVES, make_reader
 
 __all__ = ["MappingPlan", "at_fidelity", "map_network", "mapped_layers"]
 
@@ -102,8 +105,18 @@ def _drawn_sample(first: nn.Module, rng: np.random.Generator) -> Tensor:
     return torch.as_tensor(rng.random((SAMPLE_SIZE, first.in_features))).to(first.weight.dtype)
 
 
+def _evenly(sample: Tensor, count: int) -> Tensor | None:
+    """Some of the inputs, evenly spread, or None of them."""
+    if not count:
+        return None
+    return sample[torch.linspace(0, len(sample) - 1, min(count, len(sample))).long()]
+
+
 def _programmed(layer: nn.Linear | nn.Conv2d, plan: MappingPlan) -> Matrix:
     """The layer's weights on fault-free tiles."""
+    # What a parametrisation makes of a NaN may be finite: a sign.
+    if not all(bool(p.isfinite().all()) for p in layer.parameters()):
+        raise InputError("the layer holds NaN or infinite weights; it cannot be programmed.")
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
     outputs = layer.weight.shape[0] // groups
     w, scale = normalise(layer.weight.reshape(groups, outputs, -1))
@@ -120,9 +133,9 @@ def map_network(
 
     The model itself is not changed. Layers that the plan leaves out stay as they are.
 
-    sample: inputs [batch, ...] from which converter ranges are set (no labels needed); where None,
-        uniform inputs in [0, 1] drawn from `rng` stand in for a network that starts with a linear
-        layer.
+    sample: inputs [batch, ...] from which converter ranges are set (no labels needed); a few of
+        them are kept to fit LINEAR at. Where None, uniform inputs in [0, 1] drawn from `rng` stand
+        in for a network that starts with a linear layer.
 
     Raises InputError when the plan leaves no layer to map, when a chosen layer has a matrix but
     no mapping, when a pattern matches nothing, and when weights are not finite.
@@ -161,6 +174,9 @@ def map_network(
         )
 
     mapped = replace_layers(source, MAPPABLE, to_tiles).eval()
+    few = _evenly(sample, plan.fit_inputs)
+    for _, layer in mapped_layers(mapped):
+        layer.sample = few
     if plan.adc_bits is None:
         return mapped
     peaks = {} if plan.adc_range == "full" else peak_currents(mapped, sample)
@@ -176,15 +192,36 @@ def map_network(
     return mapped
 
 
-def at_fidelity(mapped: nn.Module, fidelity: Fidelity, *, layers: str = "*") -> nn.Module:
+def at_fidelity(
+    mapped: nn.Module,
+    fidelity: Fidelity,
+    *,
+    layers: str = "*",
+    extraction: Extraction | None = None,
+    max_solves: int = MAX_SOLVES,
+) -> nn.Module:
     """The same chip at another fidelity; nothing is mapped or drawn again.
 
-    layers: pattern of the names of the layers that change.
+    Where cells bend, LINEAR is fitted to NONLINEAR on this chip, with the few inputs kept from the
+    sample that the network was mapped with; see `linear_fit`.
+
+    layers: pattern of the names of the layers that change; those already at it stay as they are.
+    extraction: memory, store and progress of LINEAR operators.
+    max_solves: tile solutions that one call of a layer may ask of ngspice at SPICE.
+
+    Raises InputError when a tile exceeds the memory budget.
     """
 
     def switch(name: str, layer: MappedLayer) -> nn.Module:
         if layer.fidelity is fidelity or not fnmatchcase(name, layers):
             return layer
-        return layer.with_matrix(layer.matrix, fidelity)
+        reader = make_reader(
+            layer.matrix,
+            fidelity,
+            fitted=layer.sample is not None,
+            extraction=extraction,
+            max_solves=max_solves,
+        )
+        return layer.with_matrix(layer.matrix, fidelity, reader=reader)
 
-    return replace_layers(mapped, MappedLayer, switch)
+    return fit_linear(replace_layers(mapped, MappedLayer, switch), extraction)

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from netlists.errors import InputError
 
+MAX_BITS = 24
+
 
 def _require_bits(owner: str, bits: int | None) -> None:
-    if bits is not None and not 1 <= bits <= 24:
+    if bits is not None and not 1 <= bits <= MAX_BITS:
         raise InputError(
-            f"{owner}: bits={bits} must lie in 1..24, or be left out for no converter."
+            f"{owner}: bits={bits} must lie in 1..{MAX_BITS}, or be left out for no converter."
         )
 
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from netlists.errors import InputError
-from netlists.tile import FloatArray
 from nnmap.converters import Adc, Dac
 from nnmap.layers import CHUNK, MappedLayer
 from nnmap.matrix import Matrix
 from nnmap.operator import Fidelity
+from nnmap.readers import Reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +89,12 @@ class MappedConv2d(MappedLayer):
         dac: Dac,
         adc: Adc,
         bias: Tensor | None,
-        operators: FloatArray | None = None,
+        sample: Tensor | None = None,
+        reader: Reader | None = None,
     ) -> None:
-        super().__init__(matrix, fidelity, dac=dac, adc=adc, bias=bias, operators=operators)
+        super().__init__(
+            matrix, fidelity, dac=dac, adc=adc, bias=bias, sample=sample, reader=reader
+        )
         self.window = window
 
     def _settings(self) -> dict[str, object]:
@@ -106,10 +109,6 @@ class MappedConv2d(MappedLayer):
         rows, cols = self.window.output_size(*padded.shape[2:])
         yield from padded.split(max(1, CHUNK // max(1, rows * cols)))
 
-    def voltages(self, x: Tensor) -> Tensor:
-        """Row voltages of a parallel first read, V [reads, images * positions, rows]."""
-        return super().voltages(self.window.pad(x))
-
     def forward(self, x: Tensor) -> Tensor:
         """[batch, channels, h, w] -> [batch, outputs, h', w'], in the dtype of x."""
         kernel = self.window.kernel[0] * self.window.kernel[1]
@@ -119,13 +118,14 @@ class MappedConv2d(MappedLayer):
                 f"x.shape={tuple(x.shape)} != (batch, channels, height, width)"
                 f"=(*, {channels}, *, *)."
             )
-        parts = []
-        for part in self._chunks(x):
-            size = self.window.output_size(*part.shape[2:])
-            if min(size) < 1:
-                raise InputError(
-                    f"x.shape={tuple(x.shape)} is smaller than the {self.window.kernel} kernel."
-                )
-            y = self._multiply(part).unflatten(1, (len(part), *size))
-            parts.append(y.transpose(0, 1).to(x.dtype))
+        left, right, top, bottom = self.window.padding
+        size = self.window.output_size(x.shape[2] + top + bottom, x.shape[3] + left + right)
+        if min(size) < 1:
+            raise InputError(
+                f"x.shape={tuple(x.shape)} is smaller than the {self.window.kernel} kernel."
+            )
+        parts = [
+            y.unflatten(1, (-1, *size)).transpose(0, 1).to(x.dtype)
+            for y in self._products(x, len(x) * size[0] * size[1])
+        ]
         return torch.cat(parts)

@@ -1,7 +1,8 @@
 """Layers on tiles: the core of reads that all layers share, and the linear layer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from netlists.errors import InputError
-from netlists.tile import FloatArray
 from nnmap.converters import Adc, Dac
 from nnmap.matrix import Matrix
 from nnmap.operator import Fidelity, cell_function
+from nnmap.readers import Reader, make_reader
 
 __all__ = ["ClipCount", "MappedLayer", "MappedLinear", "Matrix"]
 
@@ -52,13 +53,16 @@ class MappedLayer(nn.Module, ABC):
     Non-negative inputs take one read (one a bit where inputs enter serially); inputs of both signs
     take two, of the positive and the negative part, subtracted after conversion. The currents of
     row tiles are converted one by one and added digitally before they are decoded, which is
-    linear; the bias is digital. Arithmetic is in the dtype of `operators`: float64, or float32
-    after `.float()`.
+    linear; the bias is digital. Arithmetic is in float64, or float32 after `.float()`; currents
+    come from `reader`.
+
+    sample: a few inputs of the whole network, one tensor for all its layers, at which LINEAR is
+        fitted where cells bend; None for nominal secants.
     """
 
     bias: Tensor | None
-    operators: Tensor
     _columns: Tensor
+    _number: Tensor
 
     def __init__(
         self,
@@ -68,24 +72,23 @@ class MappedLayer(nn.Module, ABC):
         dac: Dac,
         adc: Adc,
         bias: Tensor | None,
-        operators: FloatArray | None = None,
+        sample: Tensor | None = None,
+        reader: Reader | None = None,
     ) -> None:
         super().__init__()
         self.matrix = matrix
         self.fidelity = fidelity
         self.dac = dac
         self.adc = adc
+        self.sample = sample
         self.clips = ClipCount()
         self.noise = None
+        self.reader = reader or make_reader(matrix, fidelity, fitted=sample is not None)
         self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float64))
-        if operators is None:
-            operators = matrix.operators(fidelity)
-        p = matrix.placement
-        # [reads, rows, col_tiles * cols]: one product serves all column tiles of a row tile.
-        stacked = torch.from_numpy(operators).view(p.reads, p.col_tiles, *operators.shape[1:])
-        self.register_buffer("operators", stacked.permute(0, 3, 1, 2).flatten(2).contiguous())
         columns = torch.tensor(matrix.columns())
         self.register_buffer("_columns", columns, persistent=False)
+        # Empty: says where and in which precision the layer computes.
+        self.register_buffer("_number", torch.empty(0, dtype=torch.float64), persistent=False)
 
     @property
     def noise(self) -> ReadNoise | None:
@@ -97,45 +100,90 @@ class MappedLayer(nn.Module, ABC):
         self._noise = noise
         self._stream = torch.Generator().manual_seed(noise.seed if noise else 0)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the layer computes."""
+        return self._number.device
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Reads in this context have no noise, and nothing is counted."""
+        clips, noise = self.clips, self._noise
+        self.clips, self._noise = ClipCount(), None
+        try:
+            yield
+        finally:
+            self.clips, self._noise = clips, noise
+
     @abstractmethod
     def _vectors(self, x: Tensor) -> Tensor:
         """What enters the matrix, [inputs of all groups, vectors], from a layer input."""
 
     def voltages(self, x: Tensor) -> Tensor:
         """Row voltages of a parallel first read, V [reads, vectors, rows]."""
-        v = self.dac(x.to(self.operators.dtype).clamp(min=0.0))
-        return self.matrix.placement.split_inputs(self._vectors(v).T)
+        return self._split(self.dac(part.clamp(min=0.0)) for part in self._chunks(self._numbers(x)))
+
+    def all_voltages(self, x: Tensor) -> Tensor:
+        """Row voltages of all reads of x, both signs and every bit, V [reads, vectors, rows]."""
+        return self._split(
+            volts
+            for part in self._chunks(self._numbers(x))
+            for sign in self._signs(part)
+            for _, volts in self.dac.reads((sign * part).clamp(min=0.0))
+        )
+
+    def _numbers(self, x: Tensor) -> Tensor:
+        return x.to(self._number)
+
+    def _split(self, planes: Iterable[Tensor]) -> Tensor:
+        """Voltages of the layer's inputs -> of its rows, V [reads, vectors, rows]."""
+        split = self.matrix.placement.split_inputs
+        return torch.cat([split(self._vectors(volts).T) for volts in planes], dim=1)
 
     def currents(self, v: Tensor) -> Tensor:
-        """Currents of all columns before conversion, A [reads, vectors, col_tiles, cols]."""
-        i = torch.bmm(v, self.operators)
-        return i.view(*i.shape[:2], self.matrix.placement.col_tiles, self.matrix.spec.cols)
+        """Currents of all columns before conversion, A [reads, vectors, col_tiles, cols].
+
+        v: row voltages, V [reads, vectors, rows].
+        """
+        entering = self.reader.applied(v)
+        i = [self.reader.currents(k, entering[k].T, slice(None)).T for k in range(len(v))]
+        cols = self.matrix.spec.cols
+        return torch.stack(i).view(len(i), -1, self.matrix.placement.col_tiles, cols)
+
+    def _reads(self, x: Tensor) -> Iterator[tuple[float, Tensor]]:
+        """(weight, row voltages as the reader takes them) of every read of x, both its signs."""
+        for sign in self._signs(x):
+            for weight, volts in self.dac.reads((sign * x).clamp(min=0.0)):
+                yield sign * weight, self._vectors(self.reader.applied(volts))
+
+    @staticmethod
+    def _signs(x: Tensor) -> tuple[int, ...]:
+        return (1, -1) if bool((x < 0).any()) else (1,)
 
     def _read_currents(self, v: Tensor) -> Iterator[tuple[int, Tensor]]:
         """(read, A [vectors, read columns]) for v [inputs, vectors], row tile by row tile.
 
         One row tile at a time, so that a batch's currents stay in cache through the conversion.
         """
-        all_read = len(self._columns) == self.operators.shape[2]
-        for read, rows in enumerate(self.matrix.placement.input_slices()):
-            operator = self.operators[read, : rows.stop - rows.start]
-            if not all_read:
-                operator = operator[:, self._columns]
-            i = operator.T @ v[rows]
+        p = self.matrix.placement
+        all_read = len(self._columns) == p.col_tiles * self.matrix.spec.cols
+        columns = slice(None) if all_read else self._columns
+        for read, rows in enumerate(p.input_slices()):
+            i = self.reader.currents(read, v[rows], columns)
             if self._noise is not None:
-                deviation = (operator.T.square() @ v[rows].square()).sqrt_()
+                deviation = self.reader.deviation(read, v[rows], columns)
                 draw = torch.randn(i.shape, generator=self._stream, dtype=i.dtype).to(i.device)
                 i.addcmul_(deviation, draw, value=self._noise.sigma)
             yield read, i.T
 
     def peak_currents(self, x: Tensor) -> Tensor:
         """Largest current of each read column over the inputs, A [reads, columns]."""
-        peaks = torch.zeros(len(self.operators), len(self._columns), dtype=self.operators.dtype)
-        for part in self._chunks(x.to(self.operators.dtype)):
-            for sign in (1, -1):
-                for _, volts in self.dac.reads((sign * part).clamp(min=0.0)):
-                    for read, i in self._read_currents(self._vectors(volts)):
-                        torch.maximum(peaks[read], i.amax(0).cpu(), out=peaks[read])
+        p = self.matrix.placement
+        peaks = torch.zeros(p.reads, len(self._columns), dtype=self._number.dtype)
+        for part in self._chunks(self._numbers(x)):
+            for _, volts in self._reads(part):
+                for read, i in self._read_currents(volts):
+                    torch.maximum(peaks[read], i.amax(0).cpu(), out=peaks[read])
         return peaks
 
     def _decode(self, total: Tensor) -> Tensor:
@@ -166,33 +214,44 @@ class MappedLayer(nn.Module, ABC):
 
     def _multiply(self, x: Tensor) -> Tensor:
         """Layer input -> sums of weight times input, [outputs, vectors]."""
-        x = x.to(self.operators.dtype)
-        signs = (1, -1) if bool((x < 0).any()) else (1,)
+        x = self._numbers(x)
+        self.clips.dac += self.dac.clipped(x.abs())
+        self.clips.dac_of += x.numel() * len(self._signs(x))
+        scale = self.dac.x_max / self.dac.v_read * self.matrix.scale
         y: Tensor | None = None
-        for sign in signs:
-            part = (sign * x).clamp(min=0.0)
-            self.clips.dac += self.dac.clipped(part)
-            self.clips.dac_of += part.numel()
-            for weight, volts in self.dac.reads(part):
-                factor = sign * weight * self.dac.x_max / self.dac.v_read * self.matrix.scale
-                product = self._product(self._vectors(volts))
-                y = product.mul(factor) if y is None else y.add_(product, alpha=factor)
+        for weight, volts in self._reads(x):
+            product = self._product(volts)
+            factor = weight * scale
+            y = product.mul(factor) if y is None else y.add_(product, alpha=factor)
         assert y is not None
         return y if self.bias is None else y.add_(self.bias.to(y.dtype)[:, None])
+
+    def _products(self, x: Tensor, vectors: int) -> Iterator[Tensor]:
+        """`_multiply` of every chunk of a layer input that makes so many input vectors."""
+        reads = len(self._signs(x)) * (self.dac.bits or 1 if self.dac.serial else 1)
+        self.reader.require_affordable(vectors * reads)
+        for part in self._chunks(x):
+            yield self._multiply(part)
 
     @abstractmethod
     def _chunks(self, x: Tensor) -> Iterator[Tensor]:
         """The batch in parts of bounded size."""
 
     def _settings(self) -> dict[str, object]:
-        """What `__init__` takes beyond the matrix and its operators."""
-        return {"dac": self.dac, "adc": self.adc, "bias": self.bias}
+        """What `__init__` takes beyond the matrix and its reader."""
+        return {"dac": self.dac, "adc": self.adc, "bias": self.bias, "sample": self.sample}
 
-    def with_matrix(self, matrix: Matrix, fidelity: Fidelity) -> Self:
-        """The same layer on another chip or at another fidelity, operators extracted anew."""
-        layer = type(self)(matrix, fidelity, **self._settings())  # type: ignore[arg-type]
+    def with_matrix(
+        self, matrix: Matrix, fidelity: Fidelity, *, reader: Reader | None = None
+    ) -> Self:
+        """The same layer on another chip or at another fidelity; the reader is made where None.
+
+        At LINEAR its cells that bend are still to be fitted: see `fit_linear`.
+        """
+        settings = self._settings()
+        layer = type(self)(matrix, fidelity, reader=reader, **settings)  # type: ignore[arg-type]
         layer.noise = self.noise
-        return layer.to(self.operators.device, self.operators.dtype)
+        return layer.to(self.device, self._number.dtype)
 
     def extra_repr(self) -> str:
         """What the layer is made of."""
@@ -215,5 +274,6 @@ class MappedLinear(MappedLayer):
         inputs = self.matrix.placement.inputs
         if x.ndim < 2 or x.shape[-1] != inputs:
             raise InputError(f"x.shape={tuple(x.shape)} != (batch, inputs)=(*, {inputs}).")
-        parts = [self._multiply(part).T.to(x.dtype) for part in self._chunks(x)]
+        vectors = x.numel() // inputs
+        parts = [y.T.to(x.dtype) for y in self._products(x, vectors)]
         return torch.cat(parts).view(*x.shape[:-1], -1)

@@ -12,10 +12,7 @@ from netlists.errors import InputError
 from netlists.faults import FaultMap
 from netlists.tile import FloatArray, Tile, TileSpec
 from nnmap.encode import Encoding
-from nnmap.operator import Fidelity, tile_operators
 from nnmap.placement import Placement
-
-BATCH = 256  # tiles extracted at a time; bounds the memory beside the result
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,16 +53,14 @@ class Matrix:
             raise InputError(f"{len(defects)} maps of defects for {self.placement.tiles} tiles.")
         return replace(self, defects=tuple(defects))
 
-    def operators(self, fidelity: Fidelity) -> FloatArray:
-        """Operators of all tiles, S [tiles, cols, rows]."""
-        count = self.placement.tiles
-        result = np.empty((count, self.spec.cols, self.spec.rows))
-        for first in range(0, count, BATCH):
-            batch = range(first, min(first + BATCH, count))
-            result[batch.start : batch.stop] = tile_operators(
-                [self.tile(k) for k in batch], fidelity
-            )
-        return result
+    def ideal(self) -> FloatArray:
+        """Memory conductances alone, faulty as they are, as operators, S [tiles, cols, rows]."""
+        g = self.g
+        if self.faults is not None or self.defects is not None:
+            g = np.empty_like(self.g)
+            for k in range(len(g)):
+                g[k] = self.tile(k).g_reachable
+        return (g if g.ndim == 3 else g.sum(axis=3)).transpose(0, 2, 1)
 
     def columns(self) -> list[int]:
         """Columns of a bundle's row of tiles that are read, out of col_tiles * cols."""
@@ -84,6 +79,6 @@ class Matrix:
         its row, which overwriting weights one by one would miss. Failures outside the blocks of
         groups that share a tile belong to no weight and do not appear here.
         """
-        g = torch.from_numpy(self.operators(Fidelity.IDEAL).transpose(0, 2, 1))
+        g = torch.from_numpy(self.ideal().transpose(0, 2, 1))
         decoded = self.encoding.decode(g, self.spec.cell, np.asarray).numpy()
         return np.asarray(self.placement.join(decoded) * self.scale)

@@ -8,6 +8,7 @@ from torch import nn
 
 from netlists.errors import InputError
 from netlists.tile import TileSpec
+from nnmap.converters import MAX_BITS
 from nnmap.encode import Encoding
 from nnmap.encode import encoding as encoding_named
 from nnmap.slicing import Slicing, sliced
@@ -32,6 +33,8 @@ class MappingPlan:
     adc_headroom: sampled converter range over the largest fault-free column current seen; faults
         raise currents, and what exceeds the range saturates and is counted.
     offset_faults: whether the offset column's memories can be stuck like any other.
+    fit_inputs: how many inputs of the sample, and of row voltages of each tile, serve to fit LINEAR
+        to NONLINEAR where cells bend; 0 takes every cell at its secant at the read voltage.
     layers: patterns (as in a shell) of the names of the layers to map, or of modules that contain
         them.
     digital: patterns of those to leave out all the same.
@@ -52,6 +55,7 @@ class MappingPlan:
     adc_range: AdcRange = "shared"
     adc_headroom: float = 1.25
     offset_faults: bool = True
+    fit_inputs: int = 8
     layers: tuple[str, ...] = ("*",)
     digital: tuple[str, ...] = ()
     digital_1x1: bool = False
@@ -62,6 +66,12 @@ class MappingPlan:
             if getattr(self, name) not in choices:
                 raise InputError(
                     f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}."
+                )
+        for name in ("dac_bits", "adc_bits"):
+            bits = getattr(self, name)
+            if bits is not None and not 1 <= bits <= MAX_BITS:
+                raise InputError(
+                    f"{name}={bits} must lie in 1..{MAX_BITS}, or be left out for no converter."
                 )
         if self.inputs == "serial" and self.dac_bits is None:
             raise InputError("serial inputs need a number of bits; set dac_bits.")
@@ -81,6 +91,8 @@ class MappingPlan:
                 f"a tile of {cols} column{'s' * (cols != 1)} holds no weight in "
                 f"{self.encoding!r} encoding; use at least {needed} columns."
             )
+        if self.fit_inputs < 0:
+            raise InputError(f"fit_inputs={self.fit_inputs} must be at least 0.")
         if not 0 < self.adc_headroom < float("inf"):
             raise InputError(f"adc_headroom={self.adc_headroom!r} must be positive and finite.")
 

@@ -12,7 +12,11 @@ from nnmap.convert import mapped_layers
 from nnmap.layers import MappedLayer
 from nnmap.operator import Fidelity
 
-SOLVERS = {Fidelity.LINEAR: "dissection"}
+SOLVERS = {
+    Fidelity.LINEAR: "dissection",
+    Fidelity.NONLINEAR: "newton",
+    Fidelity.SPICE: "ngspice",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +48,7 @@ def _sampled_reads(
     layer: MappedLayer, x: Tensor, count: int, rng: np.random.Generator
 ) -> FloatArray:
     """Row voltages of some reads drawn among all that x causes, V [reads, count, rows]."""
-    p = layer.matrix.placement
-    signs = (1, -1) if bool((x < 0).any()) else (1,)
-    every = [
-        p.split_inputs(layer._vectors(volts).T)
-        for sign in signs
-        for _, volts in layer.dac.reads((sign * x).clamp(min=0.0).to(layer.operators.dtype))
-    ]
-    v = torch.cat(every, dim=1)
+    v = layer.all_voltages(x)
     chosen = np.sort(rng.choice(v.shape[1], size=min(count, v.shape[1]), replace=False))
     return np.asarray(v[:, torch.from_numpy(chosen)].double().cpu().numpy())
 

@@ -11,13 +11,18 @@ from nnmap.layers import MappedLayer
 SAMPLE_BATCH = 64  # inputs run at a time
 
 
-def _watch(
-    model: nn.Module, layers: Mapping[str, nn.Module], see: Callable[[str, nn.Module, Tensor], None]
+def watch(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    see: Callable[[str, nn.Module, Tensor], object],
 ) -> Callable[[Tensor], None]:
     """A function that runs inputs through the model and shows `see` what reaches each layer."""
 
     def watcher(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda layer, args: see(name, layer, args[0])
+        def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+            see(name, layer, args[0])
+
+        return hook
 
     def run(sample: Tensor) -> None:
         hooks = [layer.register_forward_pre_hook(watcher(name)) for name, layer in layers.items()]
@@ -41,7 +46,7 @@ def largest_inputs(
     def see(name: str, _: nn.Module, x: Tensor) -> None:
         largest[name] = max(largest[name], float(x.abs().max()))
 
-    _watch(model, layers, see)(sample)
+    watch(model, layers, see)(sample)
     return largest
 
 
@@ -55,7 +60,7 @@ def peak_currents(model: nn.Module, sample: Tensor) -> dict[str, Tensor]:
         seen = layer.peak_currents(x)
         peaks[name] = torch.maximum(peaks[name], seen) if name in peaks else seen
 
-    _watch(model, layers, see)(sample)
+    watch(model, layers, see)(sample)
     return peaks
 
 

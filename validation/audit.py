@@ -37,15 +37,17 @@ class AuditSample:
 def choose_samples(
     tasks: list[Task], layers: dict[str, dict[str, int]], *, images: int, n: int, seed: int
 ) -> list[AuditSample]:
-    """`n` samples over the LINEAR tasks of a run, tiles weighted equally.
+    """`n` samples over the LINEAR tasks of a run, or without any its NONLINEAR ones.
 
-    layers: tiles of each layer, by cell and layer name.
+    layers: tiles of each layer, by cell and layer name; all weigh the same.
     """
     rng = np.random.default_rng(seed)
-    linear = [task for task in tasks if task.fidelity == Fidelity.LINEAR.value]
+    solved: list[Task] = []
+    for fidelity in (Fidelity.LINEAR, Fidelity.NONLINEAR):
+        solved = solved or [task for task in tasks if task.fidelity == fidelity.value]
     samples = []
-    for _ in range(n if linear else 0):
-        task = linear[rng.integers(len(linear))]
+    for _ in range(n if solved else 0):
+        task = solved[rng.integers(len(solved))]
         places = [(name, k) for name, count in layers[task.cell].items() for k in range(count)]
         layer, tile = places[rng.integers(len(places))]
         image = int(rng.integers(images))
@@ -67,40 +69,67 @@ def layer_input(model: nn.Module, name: str, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TileRead:
-    """One read of one tile as the network performed it.
+    """One read of one tile as a network performed it, and the same in ngspice.
 
-    v: row voltages [rows].  i_fast: column currents the network used, A [cols].  adc_step: A.
+    v: row voltages [rows].  columns: those that the network reads.  i_fast, i_spice: their
+    currents at the layer's fidelity and on the emitted netlist, A.  solver: the simulator.
     full_scale: the converter's range, or without converters the current of a column whose cells
         are all LRS under full input, A.
     """
 
     tile: Tile
     v: FloatArray
+    columns: list[int]
     i_fast: FloatArray
-    adc_step: float
+    i_spice: FloatArray
     full_scale: float
+    solver: str
+
+    @property
+    def error(self) -> FloatArray:
+        """How far the layer's currents are off, of full scale, [columns].
+
+        Not of the read's own current, which is 0 for blank inputs.
+        """
+        return np.asarray(np.abs(self.i_fast - self.i_spice) / self.full_scale)
+
+    def error_of(self, i: FloatArray) -> FloatArray:
+        """The same for other currents of the tile, A [cols]."""
+        return np.asarray(np.abs(i[self.columns] - self.i_spice) / self.full_scale)
+
+    @property
+    def ideal(self) -> FloatArray:
+        """Currents of the memories alone, A [cols]."""
+        g = self.tile.g_reachable
+        return np.asarray(self.v @ (g if g.ndim == 2 else g.sum(axis=2)))
 
 
-def tile_read(sample: AuditSample, network: NetworkFile, test_x: Tensor) -> TileRead:
-    """Rebuild the sampled chip, run its image, and take the read of the sampled tile."""
-    chip = at_fidelity(faulty_chip(sample.task, network), Fidelity.LINEAR)
-    layer = chip.get_submodule(sample.layer)
-    assert isinstance(layer, MappedLayer)
-    x = layer_input(chip, sample.layer, test_x[sample.image : sample.image + 1])
+def read_in_spice(layer: MappedLayer, x: Tensor, tile: int) -> TileRead:
+    """The read of a tile that layer inputs x [1, ...] bring about, solved again by ngspice."""
     # Layers with signed inputs read twice; the read with more signal is audited.
     if (-x).clamp(min=0).sum() > x.clamp(min=0).sum():
         x = -x
     volts = layer.voltages(x)
-    row_tile, col_tile = divmod(sample.tile, layer.matrix.placement.col_tiles)
+    row_tile, col_tile = divmod(tile, layer.matrix.placement.col_tiles)
     # A convolution reads once a position; the one with most signal is audited.
     vector = int(volts[row_tile].sum(1).argmax())
-    read = layer.currents(volts[:, vector : vector + 1])
+    v = volts[row_tile, vector]
+    matrix, spec = layer.matrix, layer.matrix.spec
+    outputs = matrix.placement.tile_outputs[col_tile]
+    columns = matrix.encoding.columns(outputs, spec.cols)
+    everything = [col_tile * spec.cols + column for column in columns]
+    used = matrix.placement.input_slices()[row_tile]
+    entering = layer.reader.applied(v[: used.stop - used.start, None])
+    fast = layer.reader.currents(row_tile, entering, torch.tensor(everything))
+    spice = solve(matrix.tile(tile), Drive(v=v.double().numpy()), solver="ngspice")
     return TileRead(
-        tile=layer.matrix.tile(sample.tile),
-        v=volts[row_tile, vector].numpy(),
-        i_fast=read[row_tile, 0, col_tile].numpy(),
-        adc_step=layer.adc.step,
-        full_scale=layer.adc.full_scale if layer.adc.bits else _largest_current(layer.matrix.spec),
+        tile=matrix.tile(tile),
+        v=v.double().numpy(),
+        columns=columns,
+        i_fast=fast[:, 0].double().numpy(),
+        i_spice=spice.i_out[0, columns],
+        full_scale=layer.adc.full_scale if layer.adc.bits else _largest_current(spec),
+        solver=spice.solver,
     )
 
 
@@ -111,23 +140,25 @@ def _largest_current(spec: TileSpec) -> float:
 def audit_sample(sample: AuditSample, network: NetworkFile, test_x: Tensor) -> dict[str, Any]:
     """Error of one read against ngspice on the netlist of that very tile, transistors included.
 
-    Errors are relative to full scale, not to the read's own current, which is 0 for blank inputs.
+    The sampled chip is built again and runs its image at the fidelity of its task.
     """
-    read = tile_read(sample, network, test_x)
-    spice = solve(read.tile, Drive(v=read.v), solver="ngspice")
-    error = np.abs(read.i_fast - spice.i_out[0])
-    ideal = read.tile.g_device
-    ideal = ideal if ideal.ndim == 2 else ideal.sum(axis=2)
-    ideal_error = np.abs(read.v @ ideal - spice.i_out[0])
+    fidelity = Fidelity(sample.task.fidelity)
+    chip = at_fidelity(faulty_chip(sample.task, network), fidelity)
+    layer = chip.get_submodule(sample.layer)
+    assert isinstance(layer, MappedLayer)
+    x = layer_input(chip, sample.layer, test_x[sample.image : sample.image + 1])
+    read = read_in_spice(layer, x, sample.tile)
+    worst, step = float(read.error.max()), layer.adc.step
     return {
-        "columns": len(error),
+        "fidelity": fidelity.value,
+        "columns": len(read.columns),
         "full_scale": read.full_scale,
-        "largest_current": float(np.abs(spice.i_out).max()),
-        "max_relative": float(error.max()) / read.full_scale,
-        "mean_relative": float(error.mean()) / read.full_scale,
-        "max_adc_steps": None if np.isnan(read.adc_step) else float(error.max()) / read.adc_step,
-        "ideal_max_relative": float(ideal_error.max()) / read.full_scale,
-        "solver": spice.solver,
+        "largest_current": float(read.i_spice.max()),
+        "max_relative": worst,
+        "mean_relative": float(read.error.mean()),
+        "max_adc_steps": None if np.isnan(step) else worst * read.full_scale / step,
+        "ideal_max_relative": float(read.error_of(read.ideal).max()),
+        "solver": read.solver,
     }
 
 

@@ -210,7 +210,8 @@ def _show(found: "Evaluation") -> None:
     if summary:
         steps = summary["max_adc_steps"]
         out.print(
-            f"audit: {summary['reads']} reads against {summary['solver']}: LINEAR within "
+            f"audit: {summary['reads']} reads against {summary['solver']}: "
+            f"{summary['fidelity']} within "
             f"{100 * summary['max_relative']:.3f} % of full scale"
             + (f" ({steps:.2f} ADC steps)" if steps is not None else "")
             + f", IDEAL within {100 * summary['ideal_max_relative']:.1f} %"
@@ -272,6 +273,55 @@ def map_command(
     out.print(str(table), highlight=False, soft_wrap=True)
     if output is not None:
         write_table(table, output)
+
+
+@app.command("extract")
+def extract_command(
+    checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
+    plan: TomlFile,
+    folder: Annotated[Path, typer.Option("--operators", help="folder that keeps them")],
+    single: Annotated[bool, typer.Option("--float32", help="half the volume")] = False,
+    memory: Annotated[float, typer.Option(help="GiB for a batch of tiles")] = 1.0,
+) -> None:
+    """Extract the LINEAR operators of a mapped network; what the folder holds is not done again."""
+    from nnmap import Extraction, Fidelity, OperatorStore, at_fidelity, mapping_table
+    from validation.mapping import mapped_checkpoint
+
+    mapped, _ = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    tiles = mapping_table(mapped).tiles
+    with OperatorStore(folder, dtype="float32" if single else "float64") as store:
+        try:
+            with _bar("extracting", tiles) as done:
+                extraction = Extraction(memory=memory, store=store, on_done=done)
+                at_fidelity(mapped, Fidelity.LINEAR, extraction=extraction)
+        except KeyboardInterrupt:
+            err.print("interrupted; extracted tiles are kept and the same command continues.")
+            raise typer.Exit(130) from None
+        size = store.path.stat().st_size / 2**20
+    out.print(f"{tiles} tiles at LINEAR; {store.path}: {size:.1f} MiB", soft_wrap=True)
+
+
+@app.command("audit")
+def audit_command(
+    checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
+    plan: TomlFile,
+    reads: Annotated[int, typer.Option(min=1, help="tile inputs that ngspice solves")] = 32,
+    seed: Annotated[int, typer.Option(help="of the draw of tiles and inputs")] = 0,
+) -> None:
+    """Solve sampled tile inputs of a mapped network again in ngspice; inputs are the sample's."""
+    from validation.mapping import mapped_checkpoint
+    from validation.network_audit import audit_network
+
+    mapped, sample = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    with _bar("audit in ngspice", reads) as done:
+        found = audit_network(mapped, sample, reads=reads, seed=seed, on_done=done)
+    out.print(
+        f"{found.reads} reads, {found.currents} currents against {found.solver}, in steps of an "
+        f"8-bit converter: NONLINEAR at most {found.nonlinear_max:.2g}, LINEAR "
+        f"{found.linear_p99:.2g} at p99 and at most {found.linear_max:.2g}, IDEAL at most "
+        f"{found.ideal_max:.2g}. Verdict: {found.verdict}.",
+        soft_wrap=True,
+    )
 
 
 @app.command("program")

@@ -39,7 +39,7 @@ from netlists import (
     YakopcicRram,
     sample_defects,
 )
-from netlists.defects import R_SHORT
+from netlists.defect_rates import R_SHORT
 from validation.network_section import KINDS, NetworkSection
 from validation.section import Section
 
@@ -310,6 +310,7 @@ class MappingSection(Section):
     adc_bits: int = Field(default=8, ge=0, le=24)
     adc_headroom: float = 1.25
     offset_faults: bool = True
+    fit_inputs: int = Field(default=8, ge=0)
     weight_bits: int | None = None
     device_bits: int | None = None
     inputs: Literal["parallel", "serial"] = "parallel"
@@ -370,10 +371,13 @@ class FaultsSection(Section):
 
 
 class CompareSection(Section):
-    """[compare]: what is run side by side."""
+    """[compare]: what is run side by side.
+
+    "nonlinear" takes a millisecond and more for every tile and input: choose few test_images.
+    """
 
     cells: tuple[CellKind, ...] = ("1t1r", "1t2r")
-    fidelities: tuple[Literal["ideal", "linear"], ...] = ("ideal", "linear")
+    fidelities: tuple[Literal["ideal", "linear", "nonlinear"], ...] = ("ideal", "linear")
     test_images: int = Field(default=0, ge=0)
 
     def chosen_fidelities(self) -> "list[Fidelity]":

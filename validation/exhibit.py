@@ -51,7 +51,7 @@ def make_exhibit(tile: Tile, folder: Path, *, caption: str) -> dict[str, Any]:
     netlist = folder / "tile.cir"
     netlist.write_text(to_spice(circuit))
     names = tuple(circuit.sources.names[k] for k in circuit.layout.outputs.tolist())
-    fast = solve(tile, drive)
+    fast = solve(tile, drive, "newton")
     printed = batch_currents(netlist, names)
     program = "ngspice -b tile.cir"
     if printed is None:

@@ -21,15 +21,16 @@ FloatArray = NDArray[np.float64]
 
 # Colour-blind safe (Okabe-Ito).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_STYLES = {"ideal": "--", "linear": "-", "nonlinear": ":"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Accuracy of one variant over fault rates; `group` shares a colour, `dashed` marks IDEAL."""
+    """Accuracy of one variant over fault rates; `group` shares a colour, `fidelity` its line."""
 
     label: str
     group: str
-    dashed: bool
+    fidelity: str
     rates: tuple[float, ...]
     points: tuple[Interval, ...]
 
@@ -54,9 +55,10 @@ def accuracy_figure(
             100 * np.array([getattr(point, part) for point in curve.points])
             for part in ("low", "mean", "high")
         )
-        style = "--" if curve.dashed else "-"
+        style = _STYLES[curve.fidelity]
         axes.plot(x, mean, style, color=colour, marker="o", ms=3.5, label=curve.label)
-        axes.fill_between(x, low, high, color=colour, alpha=0.10 if curve.dashed else 0.22, lw=0)
+        faint = curve.fidelity == "ideal"
+        axes.fill_between(x, low, high, color=colour, alpha=0.10 if faint else 0.22, lw=0)
     if reference is not None:
         label, rates, percent = reference
         axes.plot(100 * np.array(rates), percent, "k^", ms=6, label=label)

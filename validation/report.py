@@ -81,7 +81,7 @@ def curves(rows: list[Row], label: str) -> list[Curve]:
         Curve(
             label=f"{cell.upper()} {fidelity.upper()}",
             group=cell,
-            dashed=fidelity == "ideal",
+            fidelity=fidelity,
             rates=tuple(r.rate for r in chosen if (r.cell, r.fidelity) == (cell, fidelity)),
             points=tuple(r.accuracy for r in chosen if (r.cell, r.fidelity) == (cell, fidelity)),
         )
@@ -162,6 +162,7 @@ def audit_summary(audits: list[dict[str, Any]]) -> dict[str, Any] | None:
         return None
     steps = [a["max_adc_steps"] for a in audits if a["max_adc_steps"] is not None]
     return {
+        "fidelity": audits[0]["fidelity"].upper(),
         "reads": len(audits),
         "columns": sum(a["columns"] for a in audits),
         "max_relative": max(a["max_relative"] for a in audits),

@@ -35,8 +35,8 @@ class VteamRram(OhmicRram, DynamicRram):
 
     Source: Kvatinsky, Ramadan, Friedman, Kolodny, "VTEAM: a general model for voltage-controlled
     memristors", IEEE Trans. Circuits and Systems II 62 (2015) 786, equations 1 to 3; window: Z., D.
-    and V. Biolek, Radioengineering 18 (2009) 210. Parameters: the set used with VTEAM for MAGIC by
-    Talati, Gupta, Mane, Kvatinsky, IEEE Trans. Nanotechnology 15 (2016) 635.
+    and V. Biolek, Radioengineering 18 (2009) 210. Parameters: the set commonly quoted for VTEAM
+    from Talati, Gupta, Mane, Kvatinsky (MAGIC), IEEE Trans. Nanotechnology 15 (2016) 635.
     """
 
     set_sign: ClassVar[int] = -1

@@ -35,8 +35,8 @@ class YakopcicRram(SinhConduction, DynamicRram):
     Source: Yakopcic, Taha, Subramanyam, Pino, "Generalized memristive device SPICE model and its
     application in circuit design", IEEE Trans. CAD 32 (2013) 1201. The defaults are the device that
     remeco names in Table 2 (Yakopcic et al., "Efficacy of memristive crossbars for neuromorphic
-    processors", IJCNN 2014); v_p = 4 V and a_p = 8.16e5 are printed in remeco, Section 2.2. Its off
-    state is the model's initial x = 0.001. `hp_tio2` is another device of the model's authors.
+    processors", IJCNN 2014): v_p = 4 V and a_p = 8.16e5 are printed in remeco, Section 2.2, and the
+    rest is the set commonly quoted with them. Its off state is the model's initial x = 0.001.
     """
 
     r_lrs: float = field(default=125e3)
@@ -70,7 +70,11 @@ class YakopcicRram(SinhConduction, DynamicRram):
 
     @classmethod
     def hp_tio2(cls) -> "YakopcicRram":
-        """The titanium oxide device of the 2013 paper, whose two directions differ (a1 != a2)."""
+        """A titanium oxide device whose two directions differ (a1 != a2).
+
+        The set commonly quoted for the model's fit to a device of HP Labs; off state: its initial
+        x = 0.02.
+        """
         return cls(
             r_lrs=1 / 2.3e-4,
             r_hrs=50 / 2.3e-4,

@@ -23,6 +23,7 @@ from netlists import (
     Drive,
     FaultMap,
     InputError,
+    Level1Nmos,
     OneR,
     OneTransistorOneR,
     OneTransistorTwoR,
@@ -31,6 +32,7 @@ from netlists import (
     Tile,
     TileSpec,
     Wires,
+    YakopcicRram,
     inject,
     is_linear,
 )
@@ -40,6 +42,7 @@ from tests.tolerances import (
     DEFECTS_NONLINEAR,
     KCL,
     LINEAR_FIDELITY,
+    NONLINEAR_SAME_LAW,
     assert_close,
 )
 
@@ -58,6 +61,7 @@ CELLS = {
     "1T1R BSIM4": OneTransistorOneR(nmos=Bsim4Nmos(), gate_line="column"),
     "1T1R sinh": OneTransistorOneR(rram=SinhRram()),
     "1T2R": OneTransistorTwoR(),
+    "1T1R yakopcic": OneTransistorOneR(rram=YakopcicRram.hp_tio2()),
 }
 DEFECTS = {
     "stuck anywhere": {},
@@ -209,6 +213,16 @@ def test_a_memory_in_series_with_a_short(rram):
 
 
 @pytest.mark.ngspice
+def test_shorted_memories_whose_two_directions_differ():
+    tile = tile_of(OneTransistorOneR(rram=YakopcicRram.hp_tio2()))
+    shorted = [(i, j) for i in range(ROWS) for j in range(COLS)]  # no fitted transistor is left
+    tile = inject(tile, Defects.at(ROWS, COLS, transistor_shorted=shorted, r_short=2e3))
+    drive = Drive(v=np.random.default_rng(3).uniform(-0.2, 0.2, (3, ROWS)))
+    found, spice = solve(tile, drive, "newton"), solve(tile, drive, "ngspice")
+    assert compare(found, spice).max_relative <= NONLINEAR_SAME_LAW
+
+
+@pytest.mark.ngspice
 def test_linear_at_the_operating_point_keeps_defects():
     tile, drive, spice = case("1T1R sinh", "all at once")
     own = linearise_at(tile, drive)
@@ -229,11 +243,12 @@ def test_one_preparation_serves_many_inputs():
     assert_close(together.i_in.sum(1), together.i_out.sum(1), 1e-9)
 
 
-def subckt(folder):
+def subckt(folder, nmos=None):
+    nmos = nmos or Bsim4Nmos()
     path = folder / "cell.sp"
-    card = " ".join(f"{key}={value}" for key, value in Bsim4Nmos().parameters().items())
+    card = " ".join(f"{key}={value}" for key, value in nmos.parameters().items())
     path.write_text(
-        f".model kit nmos (level=54 {card})\n.subckt cell d s g q=1e-5\nr1 d m {{1/q}}\n"
+        f".model kit nmos (level={nmos.level} {card})\n.subckt cell d s g q=1e-5\nr1 d m {{1/q}}\n"
         "m1 m g s 0 kit w=1e-6 l=0.13e-6\n.ends\n"
     )
     return SubcktCell(
@@ -259,3 +274,13 @@ def test_subcircuits_take_defects_of_lines_and_refuse_those_of_transistors(tmp_p
     assert agreed.max_relative <= DEFECTS_NONLINEAR
     with pytest.raises(InputError, match="subcircuit is out of reach"):
         inject(tile, Defects.at(ROWS, COLS, transistor_open=[(0, 0)]))
+
+
+@pytest.mark.ngspice
+def test_ngspice_may_take_steps_towards_its_first_solution(tmp_path):
+    """Level 1 starts from off, so that cut rows float until ngspice has stepped gmin down."""
+    cut = Defects.at(ROWS, COLS, open_row=[(i, 4) for i in range(ROWS)])
+    tile = inject(tile_of(subckt(tmp_path, Level1Nmos())), cut)
+    spice = solve(tile, drive_of(), "ngspice")
+    own = inject(tile_of(CELLS["1T1R"]), cut)
+    assert_close(spice.i_out, solve(own, drive_of(), "ngspice").i_out, DEFECTS_NONLINEAR)

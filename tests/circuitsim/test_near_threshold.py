@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from circuitsim import Outcome, calibrate_surface, compare, prepare_nonlinear, solve
+from circuitsim import newton as newton_module
 from netlists import (
     Bsim4Nmos,
+    DefectRates,
     Drive,
     FaultRates,
     InputError,
@@ -18,8 +20,11 @@ from netlists import (
     SubcktCell,
     Tile,
     TileSpec,
+    VteamRram,
     Wires,
+    YakopcicRram,
     inject,
+    sample_defects,
     sample_faults,
 )
 from tests.tolerances import KCL, NONLINEAR_MAX, NONLINEAR_P99, assert_close
@@ -54,6 +59,46 @@ def test_random_tiles_against_transistors(cell):
     agreed = compare(found, solve(tile, drive, "ngspice"))
     assert found.outcome is Outcome.SOLVED and found.kcl_residual <= KCL
     assert agreed.max_relative <= NONLINEAR_MAX and agreed.p99_relative <= NONLINEAR_P99
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        BSIM4,
+        OneTransistorTwoR(nmos=Bsim4Nmos(), v_gate=0.6, rram=YakopcicRram()),
+        OneTransistorOneR(nmos=Bsim4Nmos(), v_gate=0.6, rram=VteamRram(), drive_line="SL"),
+    ],
+    ids=["ohmic", "yakopcic-1T2R", "vteam-SL"],
+)
+def test_defects_beside_transistors_that_work(cell):
+    rng = np.random.default_rng(2)
+    spec = spec_of(cell, 12, 9, 2.0)
+    rates = DefectRates(transistor_open=0.1, transistor_shorted=0.1, open_gate=0.02)
+    g = np.exp(rng.uniform(np.log(cell.rram.g_hrs), np.log(cell.rram.g_lrs), spec.g_shape))
+    tile = Tile(spec=spec, g=g, defects=sample_defects(spec, rates, rng=rng))
+    assert len(np.unique(tile.access)) == 4
+    drive = Drive(v=rng.uniform(-0.1, 0.2, (3, 12)))
+    found = solve(tile, drive, "newton")
+    assert found.outcome is Outcome.SOLVED and found.kcl_residual <= KCL
+    agreed = compare(found, solve(tile, drive, "ngspice"))
+    assert agreed.max_relative <= NONLINEAR_MAX and agreed.p99_relative <= NONLINEAR_P99
+
+
+def test_damped_newton_finds_what_the_chord_finds_with_defects(monkeypatch):
+    rng = np.random.default_rng(3)
+    spec = spec_of(BSIM4, 9, 7, 10.0)
+    rates = DefectRates(transistor_open=0.1, transistor_shorted=0.1)
+    tile = Tile(
+        spec=spec,
+        g=np.full(spec.g_shape, 1e-4),
+        defects=sample_defects(spec, rates, rng=rng),
+    )
+    drive = Drive(v=rng.uniform(0.0, 0.2, (2, 9)))
+    expected = solve(tile, drive, "newton")
+    monkeypatch.setattr(newton_module, "CHORD_STEPS", 1)
+    found = solve(tile, drive, "newton")
+    assert found.outcome is Outcome.SOLVED
+    assert_close(found.i_out, expected.i_out, 1e-8)
 
 
 @pytest.mark.parametrize("state", ["g_lrs", "g_hrs"])

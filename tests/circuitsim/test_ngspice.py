@@ -120,3 +120,12 @@ def test_a_busy_worker_ends_with_its_caller():
     while worker.exists() and time.monotonic() < give_up:
         time.sleep(0.1)
     assert not worker.exists()
+
+
+def test_a_transient_starts_where_ic_says_and_ends_where_it_was_asked_to(session):
+    deck = "* discharge\nr1 a 0 1000.0\nc1 a 0 1e-9\n.ic v(a)=2.0\n.options reltol=1e-6\n.end\n"
+    found = session.transient(deck, step=1e-8, stop=2e-6)
+    assert found["time"][-1] == pytest.approx(2e-6)
+    assert_close(found["a"], 2.0 * np.exp(-found["time"] / 1e-6), 1e-5)
+    with pytest.raises(NgspiceError):
+        session.transient(deck.replace("c1", "c1 a 0 {undefined}\nc2"), step=1e-8, stop=2e-6)

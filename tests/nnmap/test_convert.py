@@ -47,7 +47,7 @@ def test_any_layer_shape_tiles_to_the_same_product(encoding, inputs, outputs, se
     x = torch.randn(7, inputs, dtype=torch.float64)
     mapped = map_network(layer, plan(encoding=encoding), rng=rng(), sample=x)
     expected = layer(x).detach().numpy()
-    for fidelity in Fidelity:
+    for fidelity in (Fidelity.IDEAL, Fidelity.LINEAR, Fidelity.NONLINEAR):
         found = at_fidelity(mapped, fidelity)(x).detach().numpy()
         assert_close(found, expected, 1e-9, scale=max(1.0, np.abs(expected).max()))
 
@@ -142,7 +142,10 @@ def test_linear_fidelity_is_the_solved_circuit():
 
     x = torch.rand(3, 20, dtype=torch.float64)
     mapped = map_network(
-        network().double(), plan(REAL, cell=OneTransistorOneR()), rng=rng(), sample=x
+        network().double(),
+        plan(REAL, cell=OneTransistorOneR(), fit_inputs=0),
+        rng=rng(),
+        sample=x,
     )
     chip = at_fidelity(
         inject_faults(mapped, FaultRates.from_ocr(0.2, 1.0), rng=rng(9)), Fidelity.LINEAR
@@ -158,6 +161,13 @@ def test_linear_fidelity_is_the_solved_circuit():
             assert_close(i[row_tile, :, col_tile].numpy(), solved, 1e-11)
 
 
+def spoilt():
+    model = network()
+    with torch.no_grad():
+        next(model[3].parameters()).flatten()[1] = float("nan")
+    return model
+
+
 @pytest.mark.parametrize(
     "make, words",
     [
@@ -165,6 +175,10 @@ def test_linear_fidelity_is_the_solved_circuit():
         (lambda: map_network(nn.Conv2d(1, 1, 3), plan(), rng=rng()), "give sample"),
         (lambda: plan(cols=1, encoding="offset"), "at least 2 columns"),
         (lambda: plan(adc_headroom=0.0), "adc_headroom=0.0"),
+        (lambda: plan(adc_bits=25), r"adc_bits=25 must lie in 1\.\.24"),
+        (lambda: plan(dac_bits=0), r"dac_bits=0 must lie in 1\.\.24"),
+        (lambda: plan(fit_inputs=-1), "fit_inputs=-1"),
+        (lambda: map_network(spoilt(), plan(), rng=rng()), "3: the layer holds NaN"),
         (lambda: map_network(network(), plan(), rng=rng())(torch.rand(2, 9)), r"\(\*, 20\)"),
         (lambda: bnn_mlp((4, 2), "gelu"), "activation='gelu'"),
         (lambda: bnn_mlp((4,)), "sizes"),

@@ -76,7 +76,7 @@ def test_every_slicing_is_exact_integer_arithmetic(weight_bits, device_bits, enc
     q, step = fixed_point(layer.weight.detach(), weight_bits)
     assume((q / step).isfinite().all())
     on_tiles = mapped(layer, plan(weight_bits, device_bits, encoding=encoding), x)
-    for fidelity in Fidelity:
+    for fidelity in (Fidelity.IDEAL, Fidelity.LINEAR, Fidelity.NONLINEAR):
         found = at_fidelity(on_tiles, fidelity)(x) / step
         assert_close(found.numpy(), (x @ q.T).numpy(), 1e-9, scale=2.0 ** (weight_bits - 1))
 

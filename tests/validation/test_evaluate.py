@@ -103,6 +103,22 @@ def test_convolutional_networks_of_the_catalogue_run_with_shipped_weights(tiny):
     assert clean["accuracy"] > 0.95 > faulty["accuracy"] and faulty["stuck_lrs"] > 0.08
 
 
+@pytest.mark.ngspice
+def test_a_campaign_at_nonlinear_is_audited_at_nonlinear(tiny):
+    changes = {
+        "cell": tiny.cell.model_copy(update={"memory": "sinh"}),
+        "compare": tiny.compare.model_copy(
+            update={"fidelities": ("ideal", "nonlinear"), "test_images": 10}
+        ),
+        "audit": tiny.audit.model_copy(update={"samples": 2}),
+    }
+    found = evaluate(tiny.model_copy(update=changes))
+    assert {row.fidelity for row in found.rows} == {"ideal", "nonlinear"}
+    for audit in found.audits:
+        assert audit["fidelity"] == "nonlinear" and audit["max_relative"] < 1e-6
+    assert "difference of NONLINEAR" in found.report.read_text()
+
+
 def some_tasks(n):
     common = {"network": "", "setup": "{}", "label": "relu", "cell": "1r", "ocr": 1.0}
     return [Task(**common, fidelity="ideal", rate=0.1, chip=k, fault_seed=0) for k in range(n)]

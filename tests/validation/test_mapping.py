@@ -60,6 +60,30 @@ def test_safetensors_map_like_other_checkpoints(tmp_path):
     assert len(mapping_table(mapped).rows) == 5
 
 
+@pytest.fixture
+def small(tmp_path):
+    torch.save(lenet(width=0.3).state_dict(), tmp_path / "small.pt")
+    plan = tmp_path / "plan.toml"
+    plan.write_text(PLAN + "[network.arguments]\nwidth = 0.3\n")
+    return str(tmp_path / "small.pt"), str(plan)
+
+
+def test_extracted_operators_are_kept_and_found_again(small, tmp_path):
+    words = ["extract", *small, "--operators", str(tmp_path / "kept"), "--float32"]
+    first, again = (CliRunner().invoke(app, words) for _ in range(2))
+    assert first.exit_code == again.exit_code == 0, first.output
+    assert "tiles at LINEAR" in first.output and first.output == again.output
+    tight = CliRunner().invoke(app, [*words, "--memory", "1e-6"])
+    assert isinstance(tight.exception, InputError) and "memory=1e-06 GiB" in str(tight.exception)
+
+
+@pytest.mark.ngspice
+def test_the_audit_command_states_every_fidelity_and_a_verdict(small):
+    result = CliRunner().invoke(app, ["audit", *small, "--reads", "2"])
+    assert result.exit_code == 0, result.output
+    assert "against ngspice" in result.output and "Verdict: within limits." in result.output
+
+
 def lenet_plan(**changes):
     network = {"make": "lenet", "input": [784], **changes}
     return PlanFile.model_validate({"network": network, "cell": {"kind": "1r"}})

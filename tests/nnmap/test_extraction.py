@@ -1,0 +1,160 @@
+"""Operators in batches, within a budget, kept on disk and continued after an interrupt."""
+
+import sqlite3
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from netlists import DefectRates, FaultRates, InputError, OneR, SinhRram, TileSpec, Wires
+from nnmap import (
+    Extraction,
+    Fidelity,
+    MappingPlan,
+    OperatorStore,
+    at_fidelity,
+    inject_faults,
+    map_network,
+)
+from nnmap.operator_store import digest
+
+SINH = OneR(rram=SinhRram())
+
+
+def chip_of(cell=None, *, seed=9, segment=2.0):
+    torch.manual_seed(0)
+    layer, x = nn.Linear(70, 30).double(), torch.rand(8, 70).double()
+    wires = Wires(r_row_segment=segment, r_col_segment=segment)
+    spec = TileSpec(rows=12, cols=10, wires=wires, cell=cell or OneR())
+    plan = MappingPlan(spec=spec, dac_bits=None, adc_bits=None)
+    mapped = map_network(layer, plan, rng=np.random.default_rng(0), sample=x)
+    return inject_faults(mapped, FaultRates.from_ocr(0.1, 1.0), rng=np.random.default_rng(seed))
+
+
+def operators(chip, **options):
+    extraction = Extraction(**options)
+    return at_fidelity(chip, Fidelity.LINEAR, extraction=extraction).reader.operators
+
+
+def small_batches(monkeypatch, size=5):
+    monkeypatch.setattr("nnmap.extraction.MOST", size)
+
+
+def test_batches_change_nothing_and_progress_counts_tiles(monkeypatch):
+    chip = chip_of()
+    whole = operators(chip)
+    small_batches(monkeypatch)
+    heard = []
+    assert torch.equal(operators(chip, on_done=heard.append), whole)
+    assert sum(heard) == chip.matrix.placement.tiles == 36 and max(heard) == 5
+
+
+def test_the_budget_sets_the_batch_and_refuses_what_does_not_fit():
+    narrow, wide = Extraction(memory=0.01), Extraction(memory=0.05)
+    assert 1 <= narrow.batch(64, 64) < wide.batch(64, 64)
+    with pytest.raises(InputError, match=r"a 512x512 tile takes .* memory=0.01 GiB; raise it"):
+        narrow.batch(512, 512)
+    with pytest.raises(InputError, match=r"memory=0 GiB must be positive"):
+        Extraction(memory=0)
+
+
+@pytest.mark.parametrize("cell", [OneR(), SINH], ids=["ohmic", "sinh"])
+def test_what_is_stored_is_not_extracted_again(tmp_path, monkeypatch, cell):
+    chip = chip_of(cell)
+    with OperatorStore(tmp_path / "operators") as store:
+        first = operators(chip, store=store)
+        assert torch.equal(first, operators(chip))
+        assert len(store) == (36 if cell == OneR() else 72)  # and gains, where cells bend
+    monkeypatch.setattr("nnmap.extraction.effective_conductance", None)
+    monkeypatch.setattr("nnmap.extraction.column_gains", None)
+    with OperatorStore(tmp_path / "operators") as store:
+        assert torch.equal(operators(chip_of(cell), store=store), first)
+
+
+def test_an_interrupted_extraction_goes_on_from_what_is_stored(tmp_path, monkeypatch):
+    small_batches(monkeypatch)
+    chip = chip_of()
+    whole = operators(chip)
+
+    class Killed(BaseException):
+        pass
+
+    def killed_after(batches):
+        heard = []
+
+        def hear(tiles):
+            heard.append(tiles)
+            if len(heard) == batches:
+                raise Killed
+
+        return hear
+
+    with OperatorStore(tmp_path) as store, pytest.raises(Killed):
+        operators(chip, store=store, on_done=killed_after(3))
+    extracted = []
+    real = __import__("nnmap.extraction").extraction.effective_conductance
+
+    def counted(tiles):
+        extracted.append(len(tiles))
+        return real(tiles)
+
+    monkeypatch.setattr("nnmap.extraction.effective_conductance", counted)
+    with OperatorStore(tmp_path) as store:
+        assert len(store) == 15
+        assert torch.equal(operators(chip, store=store), whole)
+    assert sum(extracted) == 36 - 15
+
+
+def test_every_part_of_a_tile_is_part_of_its_address(tmp_path):
+    variants = [
+        chip_of(),
+        chip_of(seed=8),
+        chip_of(segment=3.0),
+        inject_faults(
+            chip_of(), FaultRates(), rng=np.random.default_rng(1), defects=DefectRates(open_row=0.1)
+        ),
+        chip_of(SINH),
+        chip_of(OneR(rram=SinhRram(v0=0.3))),
+    ]
+    with OperatorStore(tmp_path) as store:
+        for chip, count in zip(variants, (36, 72, 108, 144, 216, 288), strict=True):
+            assert torch.equal(operators(chip, store=store), operators(chip))
+            assert len(store) == count  # cells that bend have gains beside their operators
+    array = np.arange(6.0)
+    assert digest(array) != digest(array.reshape(2, 3)) != digest(array.astype(np.float32))
+    assert digest([1, [2]]) != digest([[1, 2]]) and digest({"a": 1, "b": 2}) == digest(
+        {"b": 2, "a": 1}
+    )
+
+
+def test_single_precision_halves_the_file_and_rounds_for_everyone(tmp_path):
+    chip = chip_of()
+    with OperatorStore(tmp_path / "double") as double:
+        exact = operators(chip, store=double)
+    for _ in range(2):
+        with OperatorStore(tmp_path / "single", dtype="float32") as single:
+            assert torch.equal(operators(chip, store=single), exact.float().double())
+    sizes = [(tmp_path / name / "operators.sqlite").stat().st_size for name in ("double", "single")]
+    assert sizes[1] < 0.8 * sizes[0]  # pages and addresses take their share
+    with OperatorStore(tmp_path / "single") as both:
+        assert len(both) == 0 and torch.equal(operators(chip, store=both), exact)
+
+
+def test_stores_that_cannot_be_used_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        OperatorStore(tmp_path / "file")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "operators.sqlite").write_text("no database, but long enough to be read")
+    with pytest.raises(InputError, match="is not an operator store"):
+        OperatorStore(tmp_path / "other")
+    with OperatorStore(tmp_path / "newer"):
+        pass
+    db = sqlite3.connect(tmp_path / "newer" / "operators.sqlite")
+    db.execute("PRAGMA user_version = 9")
+    db.close()
+    with pytest.raises(InputError, match="version 9"):
+        OperatorStore(tmp_path / "newer")
+    with pytest.raises(InputError, match="dtype='float16'"):
+        OperatorStore(tmp_path, dtype="float16")
