@@ -1,12 +1,14 @@
 """Networks on tiles: encoding, placement, converters, faults, fidelities."""
 
-from nnmap.checkpoint import load_checkpoint
+from nnmap.agreement import Agreement, agreement
+from nnmap.checkpoint import load_checkpoint, save_checkpoint
 from nnmap.chips import inject_faults, vary_devices, with_read_noise
 from nnmap.cnns import (
     alexnet,
     bnn_vgg,
     convnet_quick,
     lenet_caffe,
+    lenet_remeco,
     mobilenet_v2,
     vgg13,
 )
@@ -25,14 +27,16 @@ from nnmap.models import bnn_mlp, lenet, mlp
 from nnmap.operator import Fidelity
 from nnmap.operator_store import OperatorStore
 from nnmap.power import LayerPower, array_power, tile_power
+from nnmap.quantise import plain, quantise_aware
 from nnmap.resnet import ResNetCifar, resnet20
 from nnmap.slicing import SlicedOffset, SlicedPair, Slicing
 from nnmap.table import MappingRow, MappingTable, mapping_table
-from nnmap.training import Recipe, accuracy, fit, train
+from nnmap.training import Recipe, accuracy, fit
 
 __all__ = [
     "ENCODINGS",
     "Adc",
+    "Agreement",
     "Balanced",
     "Cost",
     "Dac",
@@ -59,6 +63,7 @@ __all__ = [
     "Slicing",
     "Unbalanced",
     "accuracy",
+    "agreement",
     "alexnet",
     "array_power",
     "at_fidelity",
@@ -73,6 +78,7 @@ __all__ = [
     "inject_faults",
     "lenet",
     "lenet_caffe",
+    "lenet_remeco",
     "load_checkpoint",
     "map_network",
     "mapped_layers",
@@ -80,9 +86,11 @@ __all__ = [
     "mlp",
     "mobilenet_v2",
     "network_errors",
+    "plain",
+    "quantise_aware",
     "resnet20",
+    "save_checkpoint",
     "tile_power",
-    "train",
     "vary_devices",
     "vgg13",
     "with_read_noise",

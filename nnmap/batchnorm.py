@@ -6,6 +6,7 @@ import torch
 from torch import fx, nn
 
 from netlists.errors import InputError
+from nnmap.parametrised import store_weight
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -58,7 +59,5 @@ def _fold(layer: nn.Linear | nn.Conv2d, norm: nn.Module) -> None:
             gain, shift = gain * norm.weight, shift * norm.weight + norm.bias
         weight = layer.weight * gain.view(-1, *[1] * (layer.weight.ndim - 1))
         bias = shift if layer.bias is None else layer.bias * gain + shift
-    if nn.utils.parametrize.is_parametrized(layer):
-        nn.utils.parametrize.remove_parametrizations(layer, "weight")
-    layer.weight = nn.Parameter(weight)
+    store_weight(layer, weight)
     layer.bias = nn.Parameter(bias)

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from nnmap.models import Binarise, Sign, binary_linear
 
 
-def _wide(n: int, width: float) -> int:
+def _wide(n: float, width: float) -> int:
     return max(1, round(n * width))
 
 
@@ -31,6 +31,30 @@ def lenet_caffe(*, classes: int = 10, width: float = 1.0) -> nn.Sequential:
         nn.Linear(16 * b, c),
         nn.ReLU(),
         nn.Linear(c, classes),
+    )
+
+
+def lenet_remeco(*, classes: int = 10, width: float = 1.0) -> nn.Sequential:
+    """LeNet of 866 K parameters and 28 MFLOP, for [n, 1, 28, 28] (remeco, Table 3).
+
+    The paper gives those two figures and "2 conv., 3 dense", but no sizes. These (5x5 kernels that
+    keep the resolution, 40, 64, 250, 64) are one choice among several that meets both: 866,068
+    parameters and 28.3 MFLOP, two a multiplication and addition.
+    """
+    a, b, c, d = (_wide(n, width) for n in (40, 64, 250, 64))
+    return nn.Sequential(
+        nn.Conv2d(1, a, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(a, b, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(49 * b, c),
+        nn.ReLU(),
+        nn.Linear(c, d),
+        nn.ReLU(),
+        nn.Linear(d, classes),
     )
 
 
@@ -175,22 +199,23 @@ def binary_conv2d(inputs: int, outputs: int) -> nn.Conv2d:
     return layer
 
 
-def bnn_vgg(*, classes: int = 10, width: float = 1.0) -> nn.Sequential:
+def bnn_vgg(*, classes: int = 10, width: float = 1.0, inflation: float = 1.0) -> nn.Sequential:
     """Binary VGG for [n, 3, 32, 32]: weights and hidden activations are +1 or -1.
 
     The CIFAR-10 network of Hubara et al. 2016, on which fpt builds: 2x128C3, 2x256C3, 2x512C3,
-    2x1024, each pair of convolutions pooled.
+    2x1024, each pair of convolutions pooled. `inflation` widens all convolutions but the last, as
+    the authors' code does; fpt (Section IV-A) uses 3.
     """
+    a, b, c = (_wide(n * inflation, width) for n in (128, 256, 512))
+    last, hidden = _wide(512, width), _wide(1024, width)
     layers: list[nn.Module] = []
     inputs = 3
-    for channels in (128, 256, 512):
-        outputs = _wide(channels, width)
-        layers += [binary_conv2d(inputs, outputs), nn.BatchNorm2d(outputs), Sign()]
-        layers += [binary_conv2d(outputs, outputs), nn.MaxPool2d(2)]
+    for middle, outputs in ((a, a), (b, b), (c, last)):
+        layers += [binary_conv2d(inputs, middle), nn.BatchNorm2d(middle), Sign()]
+        layers += [binary_conv2d(middle, outputs), nn.MaxPool2d(2)]
         layers += [nn.BatchNorm2d(outputs), Sign()]
         inputs = outputs
     layers.append(nn.Flatten())
-    hidden = _wide(1024, width)
-    for before, after in pairwise((16 * inputs, hidden, hidden)):
+    for before, after in pairwise((16 * last, hidden, hidden)):
         layers += [binary_linear(before, after), nn.BatchNorm1d(after), Sign()]
     return nn.Sequential(*layers, binary_linear(hidden, classes), nn.BatchNorm1d(classes))

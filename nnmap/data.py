@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pooch
@@ -64,6 +65,8 @@ IMAGE_SHAPES = {
     "cifar10": (3, 32, 32),
 }
 
+Inputs = Literal["flat", "images", "normalised"]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
@@ -91,6 +94,13 @@ class Dataset:
         images = self.as_images()
         m, s = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
         return replace(images, train_x=(images.train_x - m) / s, test_x=(images.test_x - m) / s)
+
+    def prepared(self, inputs: Inputs) -> "Dataset":
+        """The form a network takes: flat, as images, or as images normalised as ImageNet's."""
+        if inputs == "flat":
+            return self
+        images = self.as_images()
+        return images if inputs == "images" else images.normalised(IMAGENET_MEAN, IMAGENET_STD)
 
     @property
     def fingerprint(self) -> str:

@@ -47,16 +47,26 @@ def binary_linear(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
-def bnn_mlp(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
+def widened(sizes: Sequence[int], width: float) -> list[int]:
+    """The sizes with all between the first (inputs) and the last (classes) times `width`.
+
+    Raises InputError for fewer than two sizes.
+    """
+    if len(sizes) < 2:
+        raise InputError(f"sizes={list(sizes)} must name at least inputs and classes.")
+    return [sizes[0], *(max(1, round(n * width)) for n in sizes[1:-1]), sizes[-1]]
+
+
+def bnn_mlp(sizes: Sequence[int], activation: str = "relu", *, width: float = 1.0) -> nn.Sequential:
     """Binary-weight perceptron: linear, batch norm, activation; the last layer ends in batch norm.
 
     sizes: features from input to classes, e.g. (784, 512, 10) for two layers of weights.
+    width: multiplies the hidden features.
     Raises InputError for an unknown activation or fewer than two sizes.
     """
     if activation not in ACTIVATIONS:
         raise InputError(f"activation={activation!r} is not one of {', '.join(ACTIVATIONS)}.")
-    if len(sizes) < 2:
-        raise InputError(f"sizes={list(sizes)} must name at least inputs and classes.")
+    sizes = widened(sizes, width)
     layers: list[nn.Module] = []
     for k in range(len(sizes) - 1):
         layers += [binary_linear(sizes[k], sizes[k + 1]), nn.BatchNorm1d(sizes[k + 1])]
@@ -65,15 +75,14 @@ def bnn_mlp(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def mlp(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
+def mlp(sizes: Sequence[int], activation: str = "relu", *, width: float = 1.0) -> nn.Sequential:
     """Perceptron with real weights and biases; three layers are the MLP of rramedy (Table 1).
 
-    Raises InputError as `bnn_mlp` does.
+    width: multiplies the hidden features. Raises InputError as `bnn_mlp` does.
     """
     if activation not in ACTIVATIONS:
         raise InputError(f"activation={activation!r} is not one of {', '.join(ACTIVATIONS)}.")
-    if len(sizes) < 2:
-        raise InputError(f"sizes={list(sizes)} must name at least inputs and classes.")
+    sizes = widened(sizes, width)
     layers: list[nn.Module] = []
     for k in range(len(sizes) - 1):
         layers.append(nn.Linear(sizes[k], sizes[k + 1]))
@@ -89,7 +98,7 @@ def lenet(
 
     Takes flat images [n, pixels] of the given (channels, height, width). Width 1 is LeNet-5 (LeCun
     et al. 1998) with ReLU and maximum pooling: 6 and 16 channels, 120 and 84 features, 61.7 K
-    weights on MNIST. remeco names 866 K weights and no sizes; width 4 holds 950 K.
+    weights on MNIST. `lenet_remeco` has the 866 K parameters that remeco names.
     """
     channels, height, side = image
     a, b, c, d = (max(1, round(n * width)) for n in (6, 16, 120, 84))

@@ -1,14 +1,14 @@
-"""Small trained networks that come with the package, and the command that made them.
+"""Trained networks of the catalogue: those that come with the package, and one's own.
 
-    python -m nnmap.pretrained lenet-mnist
-
-trains one again (a few minutes) and writes its weights and the manifest beside this file.
+A network is two files of its name: weights (`.safetensors`, see `packing`) and a manifest
+(`.json`) of how they came to be. `xbarverify train NAME -o FOLDER` makes both.
 """
 
 import hashlib
 import json
-import sys
+import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,45 @@ import torch
 from torch import nn
 
 from netlists.errors import InputError
-from nnmap.checkpoint import load_checkpoint
-from nnmap.data import load
-from nnmap.models import lenet
-from nnmap.training import Recipe, accuracy, fit
+from nnmap.agreement import agreement
+from nnmap.catalogue import NETWORKS, Reference, Setting, reference
+from nnmap.checkpoint import load_checkpoint, save_checkpoint
+from nnmap.data import Dataset, load
+from nnmap.plan import MappingPlan
+from nnmap.quantise import quantise_aware
+from nnmap.training import batches_an_epoch, fit
+
+__all__ = ["NETWORKS", "images", "manifest", "plan", "pretrained", "train_network", "weights_hash"]
 
 FOLDER = Path(__file__).parent / "weights"
-# Name -> (network, data set, recipe).
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], str, Recipe]] = {
-    "lenet-mnist": (lenet, "mnist", Recipe(epochs=6, batch=64, lr=0.002)),
-}
 
 
-def pretrained(name: str) -> nn.Module:
-    """A trained network in eval mode; raises InputError for an unknown name."""
-    make, _, _ = _entry(name)
-    return load_checkpoint(make(), FOLDER / f"{name}.pt")
+def pretrained(name: str, folder: Path = FOLDER) -> nn.Module:
+    """A trained network in eval mode, its weights those that its devices hold.
+
+    folder: where `train_network` wrote it; left out, the package's own.
+    Raises InputError for an unknown name or files that are missing or do not fit.
+    """
+    network = reference(name)
+    setting = _setting(network, _read(name, folder)["setting"] == "full")
+    return load_checkpoint(network.make(**setting.arguments), folder / f"{name}.safetensors")
 
 
-def manifest(name: str) -> dict[str, Any]:
-    """How the weights came to be: command, recipe, data and weights hash, test accuracy."""
-    _entry(name)
-    content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
-    return content
+def manifest(name: str, folder: Path = FOLDER) -> dict[str, Any]:
+    """How the weights came to be: command, recipe, hashes, training time, accuracies."""
+    reference(name)
+    return _read(name, folder)
+
+
+def plan(name: str) -> MappingPlan:
+    """How its paper puts the network on tiles; raises InputError for an unknown name."""
+    return reference(name).plan
+
+
+def images(name: str) -> Dataset:
+    """The network's data set in the form it takes; raises InputError as `load` does."""
+    network = reference(name)
+    return load(network.dataset).prepared(network.inputs)
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -49,34 +65,73 @@ def weights_hash(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _entry(name: str) -> tuple[Callable[[], nn.Module], str, Recipe]:
-    if name not in NETWORKS:
-        raise InputError(f"network={name!r} is not one of {', '.join(NETWORKS)}.")
-    return NETWORKS[name]
-
-
-def make(name: str) -> dict[str, Any]:
-    """Train the network again and write its weights and manifest; returns the manifest."""
-    network, dataset, recipe = _entry(name)
-    data = load(dataset)
-    model = fit(network, recipe, data, on_epoch=lambda epoch: print(f"epoch {epoch}", flush=True))
-    content = {
-        "command": f"python -m nnmap.pretrained {name}",
-        "recipe": repr(recipe),
-        "data_sha256": data.fingerprint,
-        "weights_sha256": weights_hash(model),
-        "test_accuracy": accuracy(model, data.test_x, data.test_y),
-        "torch": torch.__version__,
-    }
-    FOLDER.mkdir(exist_ok=True)
-    torch.save(model.state_dict(), FOLDER / f"{name}.pt")
-    (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+def _read(name: str, folder: Path) -> dict[str, Any]:
+    path = folder / f"{name}.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as problem:
+        raise InputError(
+            f"{path} is no manifest ({type(problem).__name__}); make it with "
+            f"`xbarverify train {name} -o {folder}`."
+        ) from None
     return content
 
 
-if __name__ == "__main__":
+def batches(name: str, data: Dataset, *, full: bool = False) -> int:
+    """How many training batches `train_network` will report."""
+    recipe = _setting(reference(name), full).recipe
+    return recipe.epochs * batches_an_epoch(recipe, data)
+
+
+def _setting(network: Reference, full: bool) -> Setting:
+    return network.full if full else network.shipped
+
+
+def train_network(
+    name: str,
+    folder: Path,
+    *,
+    data: Dataset,
+    full: bool = False,
+    device: str = "cpu",
+    on_batch: Callable[[int], None] = lambda more: None,
+) -> dict[str, Any]:
+    """Train a network of the catalogue, write its weights and manifest, return the manifest.
+
+    data: what `images(name)` gives.  full: the full setting, not the shipped one.
+    Raises InputError when the folder cannot be written or the data hold no training images.
+    """
+    network = reference(name)
+    setting = _setting(network, full)
     try:
-        for chosen in sys.argv[1:] or NETWORKS:
-            print(json.dumps(make(chosen), indent=1))
-    except InputError as problem:
-        sys.exit(str(problem))
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InputError(f"{folder} cannot be made: {problem.strerror}.") from None
+
+    def make() -> nn.Module:
+        model = network.make(**setting.arguments)
+        return model if network.weight_bits is None else quantise_aware(model, network.weight_bits)
+
+    start = time.perf_counter()
+    trained = fit(make, setting.recipe, data, device=device, on_batch=on_batch)
+    seconds = time.perf_counter() - start
+    save_checkpoint(trained, folder / f"{name}.safetensors")
+    command = f"xbarverify train {name} -o FOLDER"
+    content = {
+        "command": f"{command} --full" if full else command,
+        "setting": "full" if full or not network.reduced else "reduced",
+        "full_command": f"{command} --full" if network.reduced else command,
+        "arguments": dict(setting.arguments),
+        "recipe": asdict(setting.recipe),
+        "weight_bits": network.weight_bits,
+        "data": {"name": network.dataset, "inputs": network.inputs, "sha256": data.fingerprint},
+        "train_seconds": round(seconds, 1),
+        "device": device,
+        "torch": torch.__version__,
+    }
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    content["weights_sha256"] = weights_hash(pretrained(name, folder))
+    content["test_accuracy"] = asdict(agreement(trained, network.plan, data))
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return _read(name, folder)

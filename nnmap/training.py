@@ -8,25 +8,26 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from netlists.errors import InputError
+from nnmap.augment import crop_and_flip
 from nnmap.data import Dataset
-from nnmap.models import bnn_mlp
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is made; equal recipes give equal networks on one machine and torch version.
+    """How a network is trained; equal recipes give equal networks on one machine and torch version.
 
-    hidden: features of each hidden layer.  lr: Adam's first step size, annealed to 0 by cosine.
+    lr: Adam's first step size, annealed to 0 by cosine.
+    augment: shift and mirror training images at random.
     """
 
-    hidden: tuple[int, ...] = ()
-    activation: str = "relu"
     epochs: int = 10
     batch: int = 128
     lr: float = 0.01
     seed: int = 0
+    augment: bool = False
 
 
 @contextmanager
@@ -39,46 +40,73 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def train(
-    recipe: Recipe, data: Dataset, *, on_epoch: Callable[[int], None] = lambda epoch: None
-) -> nn.Sequential:
-    """A trained binary-weight perceptron, in eval mode; `on_epoch` hears of each finished epoch.
-
-    Runs on one thread: the order of sums, and with it every weight, would depend on the number.
-    """
-    sizes = (data.train_x.shape[1], *recipe.hidden, int(data.train_y.max()) + 1)
-    return fit(lambda: bnn_mlp(sizes, recipe.activation), recipe, data, on_epoch=on_epoch)
-
-
 def fit(
     make: Callable[[], Network],
     recipe: Recipe,
     data: Dataset,
     *,
+    device: str = "cpu",
     on_epoch: Callable[[int], None] = lambda epoch: None,
+    on_batch: Callable[[int], None] = lambda more: None,
 ) -> Network:
-    """The network that `make` builds, trained on `data`, in eval mode.
+    """The network that `make` builds, trained on `data`, in eval mode on the CPU.
 
-    Seeded and on one thread like `train`; the recipe's layer sizes and activation do not count,
-    `make` decides them.
+    Seeded, and on one thread: the order of sums, and with it every weight, would depend on the
+    number.
+
+    device: where torch computes; only "cpu" gives the same weights every time.
+    on_batch: hears how many more batches are done; an epoch has `batches_an_epoch`.
+
+    Raises InputError for a data set without training images or a device that torch lacks.
     """
+    if not len(data.train_x):
+        raise InputError(f"the data set {data.name!r} holds no training images here.")
+    place = _device(device)
     with torch.random.fork_rng(), _one_thread():
         torch.manual_seed(recipe.seed)
-        model = make()
+        model = make().to(place)
+        if data.train_x.ndim == 4:  # images: 1.2 to 1.8 times faster, measured
+            _lay_out(model, torch.channels_last)
         optimiser = torch.optim.Adam(model.parameters(), lr=recipe.lr)
-        steps = recipe.epochs * -(-len(data.train_x) // recipe.batch)
+        steps = recipe.epochs * batches_an_epoch(recipe, data)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         for epoch in range(recipe.epochs):
             for chosen in torch.randperm(len(data.train_x)).split(recipe.batch):
+                on_batch(1)
                 if len(chosen) < 2:
                     continue  # batch norm needs two samples
+                x = data.train_x[chosen]
+                x = crop_and_flip(x) if recipe.augment else x
+                if x.ndim == 4:
+                    x = x.contiguous(memory_format=torch.channels_last)
                 optimiser.zero_grad()
-                logits = model(data.train_x[chosen])
-                nn.functional.cross_entropy(logits, data.train_y[chosen]).backward()
+                logits = model(x.to(place))
+                nn.functional.cross_entropy(logits, data.train_y[chosen].to(place)).backward()
                 optimiser.step()
                 schedule.step()
             on_epoch(epoch + 1)
+    _lay_out(model.cpu(), torch.contiguous_format)
     return model.eval()
+
+
+def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """Order the model's weights in memory, in place; torch's stubs lack this overload of `to`."""
+    model.to(memory_format=memory_format)  # type: ignore[call-overload]
+
+
+def batches_an_epoch(recipe: Recipe, data: Dataset) -> int:
+    """How many batches one pass over the training images takes."""
+    return -(-len(data.train_x) // recipe.batch)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        place = torch.device(name)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as problem:
+        first = str(problem).splitlines()[0]
+        raise InputError(f"device={name!r} cannot be used: {first}") from None
+    return place
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from netlists import Drive
 from netlists.tile import FloatArray, Tile, TileSpec
 from nnmap import Fidelity, MappedLayer, at_fidelity, mapped_layers
 from validation.campaign import Task
-from validation.experiment import faulty_chip, load_data
+from validation.experiment import faulty_chip
+from validation.networks import NetworkFile
 from validation.store import Store, canonical
 
 
@@ -137,13 +137,13 @@ def _largest_current(spec: TileSpec) -> float:
     return spec.rows * spec.v_read * spec.cell.n_rram * spec.cell.rram.g_lrs
 
 
-def audit_sample(sample: AuditSample, weights: Path, test_x: Tensor) -> dict[str, Any]:
+def audit_sample(sample: AuditSample, network: NetworkFile, test_x: Tensor) -> dict[str, Any]:
     """Error of one read against ngspice on the netlist of that very tile, transistors included.
 
     The sampled chip is built again and runs its image at the fidelity of its task.
     """
     fidelity = Fidelity(sample.task.fidelity)
-    chip = at_fidelity(faulty_chip(sample.task, weights), fidelity)
+    chip = at_fidelity(faulty_chip(sample.task, network), fidelity)
     layer = chip.get_submodule(sample.layer)
     assert isinstance(layer, MappedLayer)
     x = layer_input(chip, sample.layer, test_x[sample.image : sample.image + 1])
@@ -164,19 +164,17 @@ def audit_sample(sample: AuditSample, weights: Path, test_x: Tensor) -> dict[str
 
 def run_audit(
     samples: list[AuditSample],
-    weights: dict[str, Path],
+    networks: dict[str, NetworkFile],
     store: Store,
     *,
-    dataset: str,
-    test_images: int,
+    test_x: Tensor,
     on_done: Callable[[int], None] = lambda finished: None,
 ) -> list[dict[str, Any]]:
     """Audit what the store lacks and return all results in the order of `samples`."""
     known = store.get(sample.id for sample in samples)
-    test_x = load_data(dataset, test_images).test_x
     for sample in samples:
         if sample.id not in known:
-            value = audit_sample(sample, weights[sample.task.activation], test_x)
+            value = audit_sample(sample, networks[sample.task.label], test_x)
             store.put(sample.id, asdict(sample), value)
             known[sample.id] = value
         on_done(1)

@@ -16,13 +16,14 @@ from validation.store import Store, canonical
 class Task:
     """One chip of one variant at one fidelity and one fault rate.
 
-    network: SHA-256 of the trained weights and test data.  setup: tile, cell, mapping and data
-    sections as JSON, which together with the rest determine the result to the last bit.
+    network: SHA-256 of the trained weights.  setup: tile, cell, mapping and data sections as JSON,
+    which together with the rest determine the result to the last bit.
+    label: what the evaluation calls the network.
     """
 
     network: str
     setup: str
-    activation: str
+    label: str
     cell: str
     fidelity: str
     rate: float

@@ -183,9 +183,9 @@ def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda more: progress.advance(task, more)
 
 
-def _accuracy_table(rows: "list[Row]", activation: str) -> Table:
-    table = Table(title=f"{activation}: test accuracy, %, mean over chips with 95 % interval")
-    chosen = [row for row in rows if row.activation == activation]
+def _accuracy_table(rows: "list[Row]", label: str) -> Table:
+    table = Table(title=f"{label}: test accuracy, %, mean over chips with 95 % interval")
+    chosen = [row for row in rows if row.label == label]
     variants = list(dict.fromkeys((row.cell, row.fidelity) for row in chosen))
     table.add_column("stuck")
     for cell, fidelity in variants:
@@ -204,8 +204,8 @@ def _accuracy_table(rows: "list[Row]", activation: str) -> Table:
 def _show(found: "Evaluation") -> None:
     from validation.report import audit_summary
 
-    for activation in dict.fromkeys(row.activation for row in found.rows):
-        out.print(_accuracy_table(found.rows, activation))
+    for label in dict.fromkeys(row.label for row in found.rows):
+        out.print(_accuracy_table(found.rows, label))
     summary = audit_summary(found.audits)
     if summary:
         steps = summary["max_adc_steps"]
@@ -239,9 +239,28 @@ def evaluate_command(
     _show(found)
 
 
+@app.command("train")
+def train_command(
+    name: Annotated[str, typer.Argument(help="as in nnmap/catalogue.py", show_default=False)],
+    folder: Annotated[Path, typer.Option("-o", help="write weights and manifest here")],
+    full: Annotated[bool, typer.Option("--full", help="the paper's size, not the shipped")] = False,
+    device: Annotated[str, typer.Option(help="where torch computes: cpu, cuda")] = "cpu",
+) -> None:
+    """Train a network of the papers; write its weights and a manifest with its accuracies."""
+    from nnmap.agreement import FORMS
+    from nnmap.pretrained import batches, images, train_network
+
+    data = images(name)
+    with _bar("training, batches", batches(name, data, full=full)) as done:
+        found = train_network(name, folder, data=data, full=full, device=device, on_batch=done)
+    shown = ", ".join(f"{form} {100 * found['test_accuracy'][form]:.2f} %" for form in FORMS)
+    out.print(f"{name} ({found['setting']}): {shown}", highlight=False, soft_wrap=True)
+    out.print(f"weights: {folder / name}.safetensors", soft_wrap=True)
+
+
 @app.command("map")
 def map_command(
-    checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
+    checkpoint: Annotated[Path, typer.Argument(help=".safetensors, or what torch.save wrote")],
     plan: TomlFile,
     output: Annotated[Path | None, typer.Option("-o", help="write the table as CSV")] = None,
 ) -> None:
@@ -315,7 +334,7 @@ def program_command(file: TomlFile) -> None:
 
 @app.command("cost")
 def cost_command(
-    checkpoint: Annotated[Path, typer.Argument(help="file that torch.save wrote")],
+    checkpoint: Annotated[Path, typer.Argument(help=".safetensors, or what torch.save wrote")],
     plan: TomlFile,
     source: Annotated[str, typer.Option("--figures", help="isaac or remeco")] = "isaac",
 ) -> None:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PlainValidator,
     ValidationError,
@@ -42,9 +40,11 @@ from netlists import (
     sample_defects,
 )
 from netlists.defect_rates import R_SHORT
+from validation.network_section import KINDS, NetworkSection
+from validation.section import Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and single tiles do without it
-    from nnmap import Fidelity, MappingPlan, Recipe
+    from nnmap import Fidelity, MappingPlan
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 MEMORIES: dict[str, type[Rram]] = {
@@ -56,11 +56,7 @@ MEMORIES: dict[str, type[Rram]] = {
 CellKind = Literal["1r", "1t1r", "1t2r", "subckt"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TileSection(_Section):
+class TileSection(Section):
     """[tile]: geometry, wires in ohm, read voltage in V."""
 
     rows: int = Field(default=64, ge=1, le=1024)
@@ -72,7 +68,7 @@ class TileSection(_Section):
     v_read: float = 0.2
 
 
-class CellSection(_Section):
+class CellSection(Section):
     """[cell]: the memory's model and two states in ohm, and how it is accessed.
 
     r_lrs, r_hrs: left out, they are the model's own.
@@ -152,7 +148,7 @@ def tile_spec(tile: TileSection, cell: Cell) -> TileSpec:
     return TileSpec(rows=tile.rows, cols=tile.cols, wires=wires, cell=cell, v_read=tile.v_read)
 
 
-class ProgramSection(_Section):
+class ProgramSection(Section):
     """[program]: states of a single tile; a .npy file of siemens, or LRS with probability p_lrs."""
 
     file: str | None = None
@@ -160,7 +156,7 @@ class ProgramSection(_Section):
     seed: int = 0
 
 
-class TileFaultsSection(_Section):
+class TileFaultsSection(Section):
     """[faults] of a single tile; `ocr` is stuck-HRS : stuck-LRS, `stuck_at` anywhere between."""
 
     rate: Rate = 0.0
@@ -192,7 +188,7 @@ def _rate_or_places(given: Any) -> float | Places:
 RateOrPlaces = Annotated[float | Places, PlainValidator(_rate_or_places)]
 
 
-class BridgeSection(_Section):
+class BridgeSection(Section):
     """One of [[defects.bridges]]."""
 
     kind: Literal["row", "column", "gate", "cell"]
@@ -201,7 +197,7 @@ class BridgeSection(_Section):
     r: float = Field(default=100.0, ge=0)
 
 
-class DefectsSection(_Section):
+class DefectsSection(Section):
     """[defects] of a single tile: each kind as a rate or as a list of [row, col]; ohm."""
 
     transistor_open: RateOrPlaces = ()
@@ -241,7 +237,7 @@ class DefectsSection(_Section):
         return sample_defects(spec, rates, rng=np.random.default_rng(self.seed)).joined(listed)
 
 
-class DriveSection(_Section):
+class DriveSection(Section):
     """[drive]: a .npy file of volts [batch, rows], or random binary inputs at the read voltage."""
 
     file: str | None = None
@@ -249,7 +245,7 @@ class DriveSection(_Section):
     seed: int = 0
 
 
-class _OneCell(_Section):
+class _OneCell(Section):
     """A file about one cell: keys of another kind would be ignored, so they are refused."""
 
     cell: CellSection = CellSection()
@@ -275,7 +271,7 @@ class TileFile(_OneCell):
     drive: DriveSection = DriveSection()
 
 
-class RangeSection(_Section):
+class RangeSection(Section):
     """[range]: over what a cell is calibrated.
 
     v_low, v_high: V, of both lines.  v_gate: gate voltages, V; the cell's own where left out.
@@ -289,7 +285,7 @@ class RangeSection(_Section):
     levels: Annotated[int, Field(ge=2, le=64)] | tuple[float, ...] = 2
 
 
-class VerifySection(_Section):
+class VerifySection(Section):
     """[verify]: random tiles on which the surface is checked against ngspice, a gate voltage."""
 
     tiles: int = Field(default=TILES, ge=0)
@@ -303,30 +299,7 @@ class CellFile(_OneCell):
     verify: VerifySection = VerifySection()
 
 
-class NetworkSection(_Section):
-    """[network]: data set, binary-weight perceptron, training."""
-
-    dataset: Literal["digits", "mnist", "fashion"]
-    hidden: tuple[Annotated[int, Field(ge=1)], ...]
-    activations: tuple[Literal["relu", "tanh", "sigmoid"], ...] = ("relu",)
-    epochs: int = Field(default=10, ge=1)
-    lr: float = Field(default=0.01, gt=0)
-    seed: int = 0
-
-    def recipe(self, activation: str) -> "Recipe":
-        """How the network with this activation is trained."""
-        from nnmap import Recipe
-
-        return Recipe(
-            hidden=self.hidden,
-            activation=activation,
-            epochs=self.epochs,
-            lr=self.lr,
-            seed=self.seed,
-        )
-
-
-class MappingSection(_Section):
+class MappingSection(Section):
     """[mapping]: encoding, slices, converters, layers; 0 bits leaves a converter out.
 
     The keys are the fields of `nnmap.MappingPlan`.
@@ -357,7 +330,7 @@ class MappingSection(_Section):
         return MappingPlan(spec=spec, **fields)
 
 
-class ModelSection(_Section):
+class ModelSection(Section):
     """[network] of a mapping plan: how the module that a checkpoint fills is made.
 
     make: a network of the toolkit, or "package.module:function" of one's own.
@@ -381,7 +354,7 @@ class PlanFile(_OneCell):
     mapping: MappingSection = MappingSection()
 
 
-class FaultsSection(_Section):
+class FaultsSection(Section):
     """[faults] of a campaign; `ocr` is stuck-HRS : stuck-LRS."""
 
     rates: tuple[Rate, ...] = Field(min_length=1)
@@ -397,7 +370,7 @@ class FaultsSection(_Section):
         return rates
 
 
-class CompareSection(_Section):
+class CompareSection(Section):
     """[compare]: what is run side by side.
 
     "nonlinear" takes a millisecond and more for every tile and input: choose few test_images.
@@ -414,21 +387,21 @@ class CompareSection(_Section):
         return [Fidelity(name) for name in self.fidelities]
 
 
-class AuditSection(_Section):
+class AuditSection(Section):
     """[audit]: how many tile inputs of the run ngspice solves again."""
 
     samples: int = Field(default=32, ge=0)
     seed: int = 0
 
 
-class RunSection(_Section):
+class RunSection(Section):
     """[run]: where results go and how many processes work on them."""
 
     out: str = "out"
     workers: int = Field(default=2, ge=1)
 
 
-class EvaluationFile(_Section):
+class EvaluationFile(Section):
     """A campaign: `xbarverify evaluate`."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
@@ -453,7 +426,7 @@ class EvaluationFile(_Section):
         return Path(self.run.out) / self.name
 
 
-File = TypeVar("File", bound=_Section)
+File = TypeVar("File", bound=Section)
 
 
 def read_toml(path: str | Path, kind: type[File]) -> File:
@@ -476,7 +449,8 @@ def read_toml(path: str | Path, kind: type[File]) -> File:
 def _one_sentence(path: str, problem: ValidationError) -> str:
     findings = []
     for entry in problem.errors():
-        key = ".".join(str(part) for part in entry["loc"])
+        # pydantic names the kind of [network] it took; users wrote no such key.
+        key = ".".join(str(part) for part in entry["loc"] if part not in KINDS)
         given: Any = entry.get("input")
         if entry["type"] == "extra_forbidden":
             findings.append(f"unknown key {key!r}; remove it or correct its spelling")

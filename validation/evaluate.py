@@ -9,20 +9,20 @@ from typing import Any
 
 from circuitsim import calibrate, default_session
 from netlists import InputError, OneR
-from nnmap import Fidelity, accuracy, at_fidelity
+from nnmap import Dataset, Fidelity, accuracy, at_fidelity
 from validation.audit import choose_samples, layer_tiles, run_audit
 from validation.campaign import Task, run_campaign
 from validation.config import EvaluationFile
 from validation.exhibit import exhibit_tile, make_exhibit
 from validation.experiment import (
+    BATCH,
     TaskRunner,
     load_data,
-    load_network,
     mapped_network,
     setup_text,
     tasks,
-    trained_network,
 )
+from validation.networks import NetworkFile, epochs, trained_network
 from validation.report import Row, reference_figures, summarise, versions, write_report
 from validation.store import Store
 
@@ -84,29 +84,33 @@ def _calibrations(config: EvaluationFile) -> list[dict[str, Any]]:
 
 def _networks(
     config: EvaluationFile, progress: Progress
-) -> tuple[dict[str, Path], list[dict[str, Any]]]:
-    """Weights file by activation, and what the report says of each network."""
-    weights: dict[str, Path] = {}
+) -> tuple[dict[str, NetworkFile], list[dict[str, Any]]]:
+    """File by label, and what the report says of each network."""
+    files: dict[str, NetworkFile] = {}
     facts: list[dict[str, Any]] = []
-    data = load_data(config.network.dataset, config.compare.test_images)
-    names = config.network.activations
-    with progress("training", config.network.epochs * len(names)) as done:
-        for activation in names:
-            path, sha256 = trained_network(config, activation, on_epoch=done)
-            weights[activation] = path
-            digital = accuracy(load_network(path), data.test_x, data.test_y)
-            facts.append({"activation": activation, "sha256": sha256, "accuracy": digital})
-    return weights, facts
+    data = _data(config)
+    labels = config.network.labels
+    with progress("training", epochs(config.network) * len(labels)) as done:
+        for label in labels:
+            files[label], sha256 = trained_network(config, label, on_epoch=done)
+            digital = accuracy(files[label].load(), data.test_x, data.test_y, batch=BATCH)
+            facts.append({"label": label, "sha256": sha256, "accuracy": digital})
+    return files, facts
 
 
-def _prepare(config: EvaluationFile, weights: dict[str, Path], progress: Progress) -> None:
+def _data(config: EvaluationFile) -> Dataset:
+    network = config.network
+    return load_data(network.dataset, network.inputs, config.compare.test_images)
+
+
+def _prepare(config: EvaluationFile, files: dict[str, NetworkFile], progress: Progress) -> None:
     """Map every variant and extract it once: mistakes show early, and kernels that several
     processes would each compile are compiled and cached by one.
     """
     with progress("mapping", len(config.compare.cells)) as done:
         for cell in config.compare.cells:
-            path = weights[config.network.activations[0]]
-            mapped, _ = mapped_network(path, setup_text(config), cell)
+            first = files[config.network.labels[0]]
+            mapped, _ = mapped_network(first, setup_text(config), cell)
             for fidelity in config.compare.chosen_fidelities():
                 at_fidelity(mapped, fidelity)
             done(1)
@@ -120,12 +124,14 @@ def _exhibit_task(all_tasks: list[Task]) -> Task:
     return (solved or middle)[0]
 
 
-def _draw_exhibit(all_tasks: list[Task], weights: dict[str, Path], store: Store, out: Path) -> None:
+def _draw_exhibit(
+    all_tasks: list[Task], files: dict[str, NetworkFile], store: Store, out: Path
+) -> None:
     task = _exhibit_task(all_tasks)
     known = store.meta("exhibit")
     if known and known["task"] == task.id and (out / "tile.cir").exists():
         return
-    tile = exhibit_tile(task, weights[task.activation])
+    tile = exhibit_tile(task, files[task.label])
     caption = (
         f"Tile 0 of the first layer, chip {task.chip}, {task.cell.upper()}, {task.rate:.0%} stuck"
     )
@@ -144,8 +150,8 @@ def evaluate(config: EvaluationFile, *, progress: Progress = silent) -> Evaluati
     default_session()  # a missing ngspice must show before the work, not after it
     with Store(out / "results.sqlite") as store:
         calibrations = _calibrations(config)
-        weights, networks = _networks(config, progress)
-        all_tasks = list(tasks(config, {n["activation"]: n["sha256"] for n in networks}))
+        files, networks = _networks(config, progress)
+        all_tasks = list(tasks(config, {n["label"]: n["sha256"] for n in networks}))
         for key, value in (
             ("evaluation", config.model_dump(mode="json")),
             ("networks", networks),
@@ -153,13 +159,13 @@ def evaluate(config: EvaluationFile, *, progress: Progress = silent) -> Evaluati
             ("versions", versions()),
         ):
             store.set_meta(key, value)
-        _prepare(config, weights, progress)
+        _prepare(config, files, progress)
         workers = min(config.run.workers, os.cpu_count() or 1)
         with progress("chips", len(all_tasks)) as done:
-            runner = TaskRunner(weights)
+            runner = TaskRunner(files)
             ran = run_campaign(all_tasks, runner, store, workers=workers, on_done=done)
-        _draw_exhibit(all_tasks, weights, store, out)
-        audits = _audit(config, all_tasks, weights, store, progress)
+        _draw_exhibit(all_tasks, files, store, out)
+        audits = _audit(config, all_tasks, files, store, progress)
         store.set_meta("audits", audits)
         return Evaluation(
             rows=summarise(all_tasks, store),
@@ -172,30 +178,29 @@ def evaluate(config: EvaluationFile, *, progress: Progress = silent) -> Evaluati
 def _audit(
     config: EvaluationFile,
     all_tasks: list[Task],
-    weights: dict[str, Path],
+    files: dict[str, NetworkFile],
     store: Store,
     progress: Progress,
 ) -> list[dict[str, Any]]:
-    any_weights = weights[config.network.activations[0]]
+    first = files[config.network.labels[0]]
     layers: dict[str, dict[str, int]] = {
-        cell: layer_tiles(mapped_network(any_weights, setup_text(config), cell)[0])
+        cell: layer_tiles(mapped_network(first, setup_text(config), cell)[0])
         for cell in config.compare.cells
     }
-    data = load_data(config.network.dataset, config.compare.test_images)
+    test_x = _data(config).test_x
     samples = choose_samples(
         all_tasks,
         layers,
-        images=len(data.test_x),
+        images=len(test_x),
         n=config.audit.samples,
         seed=config.audit.seed,
     )
     with progress("audit in ngspice", len(samples)) as done:
         return run_audit(
             samples,
-            weights,
+            files,
             store,
-            dataset=config.network.dataset,
-            test_images=config.compare.test_images,
+            test_x=test_x,
             on_done=done,
         )
 
@@ -216,7 +221,7 @@ def rewrite_report(folder: Path) -> Path:
                 "run": config.run.model_copy(update={"out": str(folder.parent)}),
             }
         )
-        networks = {n["activation"]: n["sha256"] for n in store.meta("networks")}
+        networks = {n["label"]: n["sha256"] for n in store.meta("networks")}
         all_tasks = list(tasks(config, networks))
         audits = store.meta("audits") or []
         return write_report(config, all_tasks, audits, store)

@@ -13,13 +13,14 @@ from netlists.spice import read_printed_currents
 from nnmap import mapped_layers
 from validation.campaign import Task
 from validation.experiment import faulty_chip
+from validation.networks import NetworkFile
 
 BATCH_TIMEOUT = 600.0
 
 
-def exhibit_tile(task: Task, weights: Path) -> Tile:
+def exhibit_tile(task: Task, network: NetworkFile) -> Tile:
     """The first tile of the first layer of the task's chip."""
-    _, layer = next(mapped_layers(faulty_chip(task, weights)))
+    _, layer = next(mapped_layers(faulty_chip(task, network)))
     return layer.matrix.tile(0)
 
 

@@ -24,17 +24,17 @@ from circuitsim import (
 )
 from netlists import Cell, DeviceSpread, InputError, Pulse, TileSpec, Wires
 from nnmap import MappingPlan, accuracy, map_network, vary_devices
-from nnmap.pretrained import pretrained
-from validation.config import CellSection, RunSection, _Section
+from nnmap.pretrained import pretrained, reference
+from validation.config import CellSection, RunSection
 from validation.experiment import SAMPLE_IMAGES, load_data
 from validation.plots import write_error_figure
+from validation.section import Section
 from validation.stats import Interval, chip_interval
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-PRETRAINED = {"lenet-mnist": "mnist"}  # network -> data set
 
 
-class PulseSection(_Section):
+class PulseSection(Section):
     """A pulse: height in V, flat top and edge in s."""
 
     height: float
@@ -46,7 +46,7 @@ class PulseSection(_Section):
         return Pulse(height=self.height, width=self.width, edge=self.edge)
 
 
-class WriteSection(_Section):
+class WriteSection(Section):
     """[write]: pulses, levels, tolerance in level steps, most correcting pulses."""
 
     set: PulseSection
@@ -66,14 +66,14 @@ class WriteSection(_Section):
         )
 
 
-class SpreadSection(_Section):
+class SpreadSection(Section):
     """[spread]: deviations of thresholds and modulations, relative to nominal."""
 
     threshold: float = 0.02
     modulations: tuple[float, ...] = Field(default=(0.1, 0.2), min_length=1)
 
 
-class ArraySection(_Section):
+class ArraySection(Section):
     """[array]: devices written to random levels, and how many of them ngspice checks (0: none)."""
 
     devices: int = Field(default=4096, ge=2)
@@ -81,7 +81,7 @@ class ArraySection(_Section):
     check: int = Field(default=64, ge=0)
 
 
-class WrittenNetworkSection(_Section):
+class WrittenNetworkSection(Section):
     """[network]: a network on chips written like the array, at IDEAL; 0 images are all of them."""
 
     name: Literal["lenet-mnist"]
@@ -93,7 +93,7 @@ class WrittenNetworkSection(_Section):
     cols: int = Field(default=64, ge=1)
 
 
-class ProgrammingFile(_Section):
+class ProgrammingFile(Section):
     """An array to write: `xbarverify program`. The cell's v_gate is the gate's while writing."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
@@ -239,7 +239,8 @@ class _Network:
                 f"write.levels = {config.write.levels} is no power of 2, and a network's devices "
                 "hold whole bits; choose 2, 4, 8, 16 ... levels."
             )
-        self._data = load_data(PRETRAINED[section.name], section.test_images)
+        network = reference(section.name)
+        self._data = load_data(network.dataset, network.inputs, section.test_images)
         wires = Wires(r_row_segment=0.0, r_col_segment=0.0)  # IDEAL knows no wires
         spec = TileSpec(rows=section.rows, cols=section.cols, wires=wires, cell=cell)
         plan = MappingPlan(

@@ -23,7 +23,7 @@ PACKAGES = ("numpy", "scipy", "torch", "PySpice", "networkx")
 class Row:
     """One variant at one rate: accuracy over chips, and how it was reached."""
 
-    activation: str
+    label: str
     cell: str
     fidelity: str
     rate: float
@@ -46,7 +46,7 @@ def summarise(tasks: list[Task], store: Store) -> list[Row]:
         )
     groups: dict[tuple[str, str, str, float], list[tuple[Task, dict[str, Any]]]] = {}
     for task in tasks:
-        key = (task.activation, task.cell, task.fidelity, task.rate)
+        key = (task.label, task.cell, task.fidelity, task.rate)
         groups.setdefault(key, []).append((task, results[task.id]))
     return [_row(members) for members in groups.values()]
 
@@ -59,7 +59,7 @@ def _row(members: list[tuple[Task, dict[str, Any]]]) -> Row:
         return float(sum(value[key] for value in values) / len(values))
 
     return Row(
-        activation=task.activation,
+        label=task.label,
         cell=task.cell,
         fidelity=task.fidelity,
         rate=task.rate,
@@ -73,9 +73,9 @@ def _row(members: list[tuple[Task, dict[str, Any]]]) -> Row:
     )
 
 
-def curves(rows: list[Row], activation: str) -> list[Curve]:
-    """The rows of one activation as curves over the fault rate."""
-    chosen = [row for row in rows if row.activation == activation]
+def curves(rows: list[Row], label: str) -> list[Curve]:
+    """The rows of one network as curves over the fault rate."""
+    chosen = [row for row in rows if row.label == label]
     variants = dict.fromkeys((row.cell, row.fidelity) for row in chosen)
     return [
         Curve(
@@ -126,10 +126,11 @@ def render(
         else None
     )
     figures = {
-        activation: accuracy_figure(
-            curves(rows, activation), reference=overlay if activation == "relu" else None
+        label: accuracy_figure(
+            curves(rows, label),
+            reference=None if label in ("tanh", "sigmoid") else overlay,  # papers' use ReLU
         )
-        for activation in config.network.activations
+        for label in config.network.labels
     }
     environment = Environment(
         loader=PackageLoader("validation"), autoescape=True, undefined=StrictUndefined

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from netlists import InputError
-from nnmap import Recipe, accuracy, train
+from nnmap import Recipe, accuracy, bnn_mlp, fit
 from nnmap.data import NAMES, load
 
 
@@ -44,11 +44,11 @@ def test_the_genuine_sets_load(name):
 
 def test_training_is_repeatable_and_learns():
     data = load("digits")
-    recipe = Recipe(hidden=(32,), epochs=5)
+    recipe = Recipe(epochs=5)
     torch.manual_seed(1)
-    one = train(recipe, data)
+    one = fit(lambda: bnn_mlp((64, 32, 10)), recipe, data)
     torch.manual_seed(2)
-    two = train(recipe, data)
+    two = fit(lambda: bnn_mlp((64, 32, 10)), recipe, data)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     assert accuracy(one, data.test_x, data.test_y) > 0.9
     assert set(one[0].weight.unique().tolist()) == {-1.0, 1.0}

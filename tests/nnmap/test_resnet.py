@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from netlists import InputError, TileSpec, Wires
-from nnmap import MappingPlan, accuracy, load_checkpoint, map_network, mapping_table, resnet20
+from nnmap import (
+    MappingPlan,
+    accuracy,
+    load_checkpoint,
+    map_network,
+    mapped_layers,
+    mapping_table,
+    resnet20,
+)
 from nnmap.data import IMAGENET_MEAN, IMAGENET_STD, load
 from tests.tolerances import assert_close
 
@@ -40,6 +48,21 @@ def test_it_maps_whole_and_keeps_its_logits(fold):
     assert norms == (0 if fold else 19)
 
 
+@pytest.mark.parametrize("kind, weights", [("1x1", 2_560), ("3x3", 9 * 2_560)])
+def test_shortcuts_may_be_convolutions(kind, weights):
+    def size(model):
+        return sum(p.numel() for p in model.parameters() if p.ndim > 1)
+
+    assert size(resnet20(shortcut=kind)) - size(resnet20()) == weights
+    model, x = resnet20(width=0.25, shortcut=kind).eval(), torch.rand(2, 3, 32, 32)
+    mapped = map_network(model, plan(digital_1x1=True), rng=np.random.default_rng(0), sample=x)
+    assert len(mapping_table(mapped).rows) == 22
+    on_tiles = [name for name, _ in mapped_layers(mapped) if "shortcut" in name]
+    assert len(on_tiles) == (0 if kind == "1x1" else 2)
+    with pytest.raises(InputError, match="shortcut='5x5'"):
+        resnet20(shortcut="5x5")
+
+
 def test_checkpoints_load_with_or_without_wrapping(tmp_path):
     model = resnet20(width=0.25)
     state = {f"module.{k}": v for k, v in model.state_dict().items()}
@@ -51,7 +74,7 @@ def test_checkpoints_load_with_or_without_wrapping(tmp_path):
 def test_checkpoints_that_do_not_fit_are_told(tmp_path):
     path = tmp_path / "x.th"
     torch.save(resnet20(width=0.25).state_dict(), path)
-    with pytest.raises(InputError, match="does not fit ResNetCifar: size mismatch"):
+    with pytest.raises(InputError, match=r"ResNetCifar: conv1\.weight is \(4, 3, 3, 3\) in"):
         load_checkpoint(resnet20(width=0.5), path)
     torch.save({"conv1.weight": torch.full((4, 3, 3, 3), float("nan"))}, path)
     with pytest.raises(InputError, match=r"conv1\.weight holds NaN"):

@@ -1,5 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
+from nnmap import Recipe
+from nnmap.catalogue import NETWORKS, Setting
 from validation import EvaluationFile
 
 
@@ -17,3 +21,13 @@ def tiny(tmp_path):
             "run": {"out": str(tmp_path / "out"), "workers": 1},
         }
     )
+
+
+@pytest.fixture
+def digits_network(monkeypatch):
+    """A network of the catalogue, by the name "digits", that trains in a second."""
+    setting = Setting(recipe=Recipe(epochs=6), arguments={"sizes": (64, 32, 10)})
+    network = replace(
+        NETWORKS["mlp-mnist"], dataset="digits", full=setting, shipped=setting, weight_bits=8
+    )
+    monkeypatch.setitem(NETWORKS, "digits", network)

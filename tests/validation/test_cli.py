@@ -37,6 +37,7 @@ test_images = 20
 [audit]
 samples = 0
 """
+NAMED = 'name = "t"\n[network]\nname = "lenet-mnist"\n[faults]\nrates = [0.1]\n'
 
 
 def run(monkeypatch, capsys, *words):
@@ -86,6 +87,9 @@ BAD = [
     ("evaluate", CAMPAIGN.replace("digits", "cats"), "network.dataset = 'cats'"),
     ("evaluate", CAMPAIGN.replace('name = "t"', 'name = "../x"'), "name = '../x'"),
     ("evaluate", CAMPAIGN.replace('dataset = "digits"', ""), "'network.dataset' is missing"),
+    ("evaluate", CAMPAIGN.replace("dataset", "name"), "unknown key 'network.hidden'"),
+    ("evaluate", NAMED.replace("lenet-mnist", "vgg99"), "network.name = 'vgg99': value error, no"),
+    ("evaluate", NAMED.replace("name =", "size ="), "'network.dataset' is missing"),
     ("evaluate", CAMPAIGN.replace('"1r"', '"subckt"'), "[cell] path and 'subckt' in"),
     ("solve", TILE + "name = 'x'\n", "[cell] kind = '1r' has no key 'name'"),
     ("solve", "[cell]\nkind = 'subckt'\nr_lrs = 1.0\n", "kind = 'subckt' has no key 'r_lrs'"),
@@ -248,6 +252,15 @@ def calibrated(tmp_path_factory):
         with contextlib.suppress(SystemExit):
             main()
     return folder / "cell.json", out.getvalue()
+
+
+def test_train_writes_what_evaluate_and_map_read(xbarverify, digits_network, tmp_path):
+    code, out, err = xbarverify("train", "digits", "-o", tmp_path / "w")
+    assert code == 0, err
+    assert "digits (full): unmapped" in out and "training" in err
+    assert {p.suffix for p in (tmp_path / "w").iterdir()} == {".json", ".safetensors"}
+    code, _, err = xbarverify("train", "nobody", "-o", tmp_path / "w")
+    assert code == 2 and "network='nobody' is not one of" in err.replace("\n", " ")
 
 
 @pytest.mark.ngspice

@@ -4,10 +4,12 @@ from dataclasses import asdict
 import pytest
 
 from netlists import InputError
-from validation import Store
+from nnmap.pretrained import images, manifest, train_network
+from validation import EvaluationFile, Store
 from validation.campaign import Task, run_campaign
 from validation.evaluate import evaluate, rewrite_report
-from validation.experiment import tasks
+from validation.experiment import run_task, tasks
+from validation.networks import trained_network
 
 
 def contents(folder):
@@ -65,6 +67,42 @@ def test_audited_reads_are_those_of_the_run(tiny):
         assert audit["max_adc_steps"] < 1.0
 
 
+def of_catalogue(tiny, **network):
+    content = tiny.model_dump(mode="json")
+    return EvaluationFile.model_validate({**content, "network": network})
+
+
+@pytest.mark.ngspice
+def test_networks_of_the_catalogue_are_evaluated_with_the_weights_of_a_folder(
+    tiny, digits_network, tmp_path
+):
+    folder = tmp_path / "weights"
+    config = of_catalogue(tiny, name="digits", weights=str(folder))
+    with pytest.raises(InputError, match="xbarverify train digits -o"):
+        evaluate(config)
+    train_network("digits", folder, data=images("digits"))
+    eight = config.mapping.model_copy(update={"weight_bits": 8, "device_bits": 4})
+    found = evaluate(config.model_copy(update={"mapping": eight}))
+    assert {row.label for row in found.rows} == {"digits"} and found.ran == 8
+    clean = {row.accuracy.mean for row in found.rows if row.rate == 0.0}
+    assert min(clean) > 0.7
+    assert "digits, digits," in found.report.read_text()
+    rewrite_report(config.folder())
+
+
+@pytest.mark.data
+def test_convolutional_networks_of_the_catalogue_run_with_shipped_weights(tiny):
+    config = of_catalogue(tiny, name="lenet-mnist")
+    file, sha256 = trained_network(config, "lenet-mnist", on_epoch=lambda done: None)
+    assert sha256 == manifest("lenet-mnist")["weights_sha256"]
+    clean, faulty = (
+        run_task(task, file)
+        for task in tasks(config, {"lenet-mnist": sha256})
+        if (task.chip, task.fidelity) == (0, "ideal")
+    )
+    assert clean["accuracy"] > 0.95 > faulty["accuracy"] and faulty["stuck_lrs"] > 0.08
+
+
 @pytest.mark.ngspice
 def test_a_campaign_at_nonlinear_is_audited_at_nonlinear(tiny):
     changes = {
@@ -82,7 +120,7 @@ def test_a_campaign_at_nonlinear_is_audited_at_nonlinear(tiny):
 
 
 def some_tasks(n):
-    common = {"network": "", "setup": "{}", "activation": "relu", "cell": "1r", "ocr": 1.0}
+    common = {"network": "", "setup": "{}", "label": "relu", "cell": "1r", "ocr": 1.0}
     return [Task(**common, fidelity="ideal", rate=0.1, chip=k, fault_seed=0) for k in range(n)]
 
 

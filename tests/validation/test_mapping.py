@@ -7,7 +7,7 @@ import torch
 from typer.testing import CliRunner
 
 from netlists import InputError
-from nnmap import lenet, mapping_table, resnet20
+from nnmap import lenet, mapping_table, quantise_aware, resnet20, save_checkpoint
 from validation.cli import app
 from validation.config import PlanFile, read_toml
 from validation.mapping import mapped_checkpoint
@@ -51,6 +51,13 @@ def test_the_cost_command_states_its_source_and_the_solved_tiles(tmp_path):
     assert "remeco, Table 2" in result.output and "tiles as solved (linear)" in result.output
     wrong = CliRunner().invoke(app, [*words, "puma"])
     assert isinstance(wrong.exception, InputError) and "isaac" in str(wrong.exception)
+
+
+def test_safetensors_map_like_other_checkpoints(tmp_path):
+    save_checkpoint(quantise_aware(lenet(width=0.5), 8), tmp_path / "x.safetensors")
+    plan = lenet_plan(arguments={"width": 0.5})
+    mapped, _ = mapped_checkpoint(tmp_path / "x.safetensors", plan, beside=tmp_path)
+    assert len(mapping_table(mapped).rows) == 5
 
 
 @pytest.fixture

@@ -1,0 +1,97 @@
+"""Weights to files and back, packed as the devices hold them."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from netlists import InputError
+from nnmap import (
+    bnn_mlp,
+    bnn_vgg,
+    lenet,
+    load_checkpoint,
+    mlp,
+    plain,
+    quantise_aware,
+    save_checkpoint,
+)
+
+
+@pytest.mark.parametrize("bits", [None, 2, 8, 12, 20])
+def test_what_is_stored_is_what_the_network_computes_with(bits, tmp_path):
+    torch.manual_seed(0)
+    model = lenet(width=0.5)
+    aware = model if bits is None else quantise_aware(model, bits)
+    save_checkpoint(aware, tmp_path / "x.safetensors")
+    found = load_checkpoint(lenet(width=0.5), tmp_path / "x.safetensors")
+    for name, value in plain(aware).state_dict().items():
+        assert torch.equal(found.state_dict()[name], value), name
+    assert not found.training
+
+
+def test_weights_take_no_more_room_than_on_devices(tmp_path):
+    torch.manual_seed(0)
+    binary = bnn_mlp((784, 128, 10)).eval()
+    save_checkpoint(binary, tmp_path / "b.safetensors")
+    assert (tmp_path / "b.safetensors").stat().st_size < 784 * 128 / 8 + 8000
+    found, x = (
+        load_checkpoint(bnn_mlp((784, 128, 10)), tmp_path / "b.safetensors"),
+        torch.rand(3, 784),
+    )
+    with torch.no_grad():
+        assert torch.equal(found(x), binary(x))
+    save_checkpoint(quantise_aware(mlp((784, 128, 10)), 8), tmp_path / "q.safetensors")
+    assert (tmp_path / "q.safetensors").stat().st_size < 784 * 128 + 1280 + 4000
+
+
+def test_binary_convolutions_come_back(tmp_path):
+    torch.manual_seed(0)
+    model, x = bnn_vgg(width=1 / 32).eval(), torch.rand(2, 3, 32, 32)
+    save_checkpoint(model, tmp_path / "v.safetensors")
+    with torch.no_grad():
+        assert torch.equal(
+            load_checkpoint(bnn_vgg(width=1 / 32), tmp_path / "v.safetensors")(x), model(x)
+        )
+
+
+def test_ordinary_safetensors_load_as_files_of_torch_do(tmp_path):
+    state = {f"module.{k}": v for k, v in mlp((4, 3, 2)).state_dict().items()}
+    save_file(state, tmp_path / "x.safetensors")
+    torch.save(state, tmp_path / "x.pt")
+    one = load_checkpoint(mlp((4, 3, 2)), tmp_path / "x.safetensors")
+    two = load_checkpoint(mlp((4, 3, 2)), str(tmp_path / "x.pt"))
+    assert torch.equal(one[0].weight, two[0].weight)
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pt"])
+def test_misfits_are_named(ending, tmp_path):
+    path = tmp_path / f"x.{ending}"
+
+    def write(state):
+        (save_file if ending == "safetensors" else torch.save)(state, path)
+
+    def told(words):
+        with pytest.raises(InputError, match=words) as caught:
+            load_checkpoint(mlp((4, 3, 2)), path)
+        assert str(caught.value).count("\n") == 0
+
+    write(mlp((4, 5, 2)).state_dict())
+    told(r"0\.weight is \(5, 4\) in the file and \(3, 4\) in the model")
+    write({k: v for k, v in mlp((4, 3, 2)).state_dict().items() if k != "2.bias"})
+    told(r"does not fit Sequential: the file lacks 2\.bias\.$")
+    write({f"{k}x": v for k, v in mlp((4, 3, 2)).state_dict().items()})
+    told(r"lacks 0\.weight, 0\.bias, 2\.weight, 1 more; the model has no 0\.biasx|0\.weightx")
+    write({"0.weight": torch.full((3, 4), float("nan"))})
+    told(r"0\.weight holds NaN")
+    path.write_bytes(b"nothing")
+    told("is no checkpoint")
+    path.unlink()
+    told("is no checkpoint")
+
+
+def test_half_a_packed_weight_is_told(tmp_path):
+    save_file(
+        {"0.weight:integers": torch.zeros(3, 4, dtype=torch.int8)}, tmp_path / "x.safetensors"
+    )
+    with pytest.raises(InputError, match=r"without 0\.weight:step"):
+        load_checkpoint(mlp((4, 3)), tmp_path / "x.safetensors")
