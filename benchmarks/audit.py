@@ -21,20 +21,12 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor, nn
 
-from netlists import Cell, InputError, OhmicRram, OneR, OneTransistorOneR, TileSpec, Wires
+from netlists import Cell, InputError, OhmicRram, OneR, OneTransistorOneR
 from nnmap import MappingPlan, map_network
-from nnmap.data import load
-from nnmap.pretrained import NETWORKS, pretrained
+from nnmap.pretrained import NETWORKS, images, plan, pretrained
 from validation.network_audit import audit_network
 
 READS, SAMPLE, IMAGES = 32, 128, 256
-# remeco, Table 2: 8-bit weights on two 4-bit devices, 2 ohm segments.
-REMECO = MappingPlan(
-    spec=TileSpec(rows=64, cols=64, wires=Wires(r_row_segment=2.0, r_col_segment=2.0)),
-    weight_bits=8,
-    device_bits=4,
-)
-PLANS = {"lenet-mnist": REMECO}
 COLUMNS = (
     "network",
     "cell",
@@ -53,27 +45,25 @@ COLUMNS = (
 
 def shipped(name: str) -> tuple[nn.Module, MappingPlan, Tensor, Tensor]:
     """(network, plan, images that set converter ranges, images that are audited)."""
-    if name not in NETWORKS:
-        raise InputError(f"network={name!r} is not one of {', '.join(NETWORKS)}.")
-    data = load(NETWORKS[name][1])
-    return pretrained(name), PLANS[name], data.train_x[:SAMPLE], data.test_x[:IMAGES]
+    data = images(name)
+    return pretrained(name), plan(name), data.train_x[:SAMPLE], data.test_x[:IMAGES]
 
 
-def variants(plan: MappingPlan) -> Iterator[tuple[str, MappingPlan]]:
+def variants(own: MappingPlan) -> Iterator[tuple[str, MappingPlan]]:
     """The plan with bare memories, and with one transistor each."""
-    rram = OhmicRram(r_lrs=plan.spec.cell.rram.r_lrs, r_hrs=plan.spec.cell.rram.r_hrs)
+    rram = OhmicRram(r_lrs=own.spec.cell.rram.r_lrs, r_hrs=own.spec.cell.rram.r_hrs)
     cells: dict[str, Cell] = {"1R": OneR(rram=rram), "1T1R": OneTransistorOneR(rram=rram)}
     for name, cell in cells.items():
-        yield name, replace(plan, spec=replace(plan.spec, cell=cell))
+        yield name, replace(own, spec=replace(own.spec, cell=cell))
 
 
 def audit(name: str, progress: Progress) -> Iterator[dict[str, object]]:
-    model, plan, sample, images = shipped(name)
-    for cell, chosen in variants(plan):
+    model, own, sample, test = shipped(name)
+    for cell, chosen in variants(own):
         bar = progress.add_task(f"{name} {cell}", total=READS)
         mapped = map_network(model, chosen, rng=np.random.default_rng(0), sample=sample)
         found = audit_network(
-            mapped, images, reads=READS, on_done=lambda n, bar=bar: progress.advance(bar, n)
+            mapped, test, reads=READS, on_done=lambda n, bar=bar: progress.advance(bar, n)
         )
         spec = chosen.spec
         yield {
