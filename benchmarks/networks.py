@@ -39,7 +39,7 @@ from nnmap import (
     resnet20,
 )
 from nnmap.data import IMAGENET_MEAN, IMAGENET_STD, load
-from nnmap.pretrained import pretrained
+from nnmap.pretrained import images, pretrained
 
 Result = TypeVar("Result")
 SAMPLE = 128  # training images that set converter ranges
@@ -144,8 +144,8 @@ def main(arguments: list[str]) -> None:
         # remeco, Table 2: 8-bit weights on two 4-bit devices; 2 ohm segments.
         spec = TileSpec(rows=64, cols=64, wires=Wires(r_row_segment=2.0, r_col_segment=2.0))
         plan = MappingPlan(spec=spec, weight_bits=8, device_bits=4)
-        data = load("mnist")
-        model = pretrained("lenet-mnist")
+        data = images("lenet-remeco-mnist")
+        model = pretrained("lenet-remeco-mnist")
     elif arguments[:1] == ["layer"]:
         return measure_layer()
     elif arguments[:1] == ["extraction"]:
