@@ -14,6 +14,7 @@ test: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.solvers
 	$(BIN)/python -m benchmarks.nonlinear
+	$(BIN)/python -m benchmarks.networks layer
 
 lint: $(READY)
 	$(BIN)/ruff check .
