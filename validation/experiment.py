@@ -25,9 +25,10 @@ from nnmap import (
 )
 from nnmap import data as datasets
 from validation.campaign import Task
-from validation.config import CellSection, EvaluationFile, MappingSection, TileSection, tile_spec
+from validation.config import EvaluationFile, MappingSection
 from validation.networks import NetworkFile
 from validation.store import canonical
+from validation.tile_sections import CellSection, TileSection, tile_spec
 
 SAMPLE_IMAGES = 512  # training images that set the converter ranges
 BATCH = 250  # test images at a time, which bounds the memory of convolutions

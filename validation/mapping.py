@@ -27,7 +27,8 @@ from nnmap import (
     resnet20,
     vgg13,
 )
-from validation.config import ModelSection, PlanFile, tile_spec
+from validation.config import ModelSection, PlanFile
+from validation.tile_sections import tile_spec
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "alexnet": alexnet,

@@ -25,11 +25,12 @@ from circuitsim import (
 from netlists import Cell, DeviceSpread, InputError, Pulse, TileSpec, Wires
 from nnmap import MappingPlan, accuracy, map_network, vary_devices
 from nnmap.pretrained import pretrained, reference
-from validation.config import CellSection, RunSection
+from validation.config import RunSection
 from validation.experiment import SAMPLE_IMAGES, load_data
 from validation.plots import write_error_figure
 from validation.section import Section
 from validation.stats import Interval, chip_interval
+from validation.tile_sections import CellSection
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 

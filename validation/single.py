@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from netlists import Drive, InputError, Tile, inject, sample_faults
-from validation.config import TileFile, tile_spec
+from validation.config import TileFile
+from validation.tile_sections import tile_spec
 
 
 def _array(path: Path, key: str) -> np.ndarray:
