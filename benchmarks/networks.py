@@ -14,7 +14,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -57,18 +56,11 @@ def measure(model: nn.Module, plan: MappingPlan, sample: Tensor, x: Tensor, y: T
     def score(network: nn.Module) -> Callable[[], float]:
         return lambda: accuracy(network, x, y, batch=250)
 
-    def mapped_with(bare: bool) -> nn.Module:
-        chosen = replace(plan, dac_bits=None, adc_bits=None) if bare else plan
-        return map_network(model, chosen, rng=np.random.default_rng(0), sample=sample)
-
     print(f"{len(x)} images, {torch.get_num_threads()} threads")
     timed("torch, as it comes", score(model))
-    bare = timed("map, converters off", lambda: mapped_with(True))
-    print(mapping_table(bare))
-    timed("IDEAL, converters off", score(bare))
-    timed("IDEAL, converters off, float32", score(bare.float()))
-    mapped = timed("map, ranges from sample", lambda: mapped_with(False))
-    timed("IDEAL, 8-bit converters", score(mapped))
+    rng = np.random.default_rng(0)
+    mapped = timed("map", lambda: map_network(model, plan, rng=rng, sample=sample))
+    print(mapping_table(mapped))
     chip = timed("extract LINEAR operators", lambda: at_fidelity(mapped, Fidelity.LINEAR))
     timed("LINEAR, 8-bit converters", score(chip))
     timed("LINEAR, 8-bit converters, float32", score(chip.float()))
