@@ -22,8 +22,8 @@ from rich.table import Table
 
 from netlists import InputError
 from nnmap import agreement, load_checkpoint, resnet20
-from nnmap.agreement import FORMS
-from nnmap.pretrained import NETWORKS, images, manifest, plan, pretrained
+from nnmap.measures.mapping_accuracy import FORMS
+from nnmap.networks.pretrained import NETWORKS, images, manifest, plan, pretrained
 
 PUBLIC = "resnet20-public"
 LIMIT = 0.2  # points

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from netlists import Cell, InputError, OhmicRram, OneR, OneTransistorOneR
 from nnmap import MappingPlan, map_network
-from nnmap.pretrained import NETWORKS, images, plan, pretrained
+from nnmap.networks.pretrained import NETWORKS, images, plan, pretrained
 from validation.network_audit import audit_network
 
 READS, SAMPLE, IMAGES = 32, 128, 256

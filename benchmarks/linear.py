@@ -26,10 +26,10 @@ from circuitsim import effective_conductance, linearise_at, prepare_nonlinear
 from netlists import Drive, FaultRates, InputError, Tile, TileSpec, Wires
 from netlists.tile import FloatArray
 from nnmap import MappedLayer, MappingPlan, inject_faults, map_network, mapped_layers
-from nnmap.data import load
-from nnmap.linear_fit import InputCurve, column_gains, spread
-from nnmap.pretrained import pretrained
-from nnmap.ranges import watch
+from nnmap.training.data import load
+from nnmap.fidelity.linear_fit import InputCurve, column_gains, spread
+from nnmap.networks.pretrained import pretrained
+from nnmap.watch import watch
 
 IMAGES, VECTORS, FITTED, TILES, SAMPLE = 32, 64, 8, 4, 128
 # What a way makes of a tile and its typical inputs: row voltages [batch, rows] -> A [batch, cols].

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -162,3 +163,20 @@ def _revived_type(content: dict[str, Any], known: Mapping[str, type]) -> Any:
         return kind(**fields)
     except TypeError as problem:
         raise InputError(f"{name} cannot be made of {', '.join(fields)}: {problem}.") from None
+
+
+class ByContent:
+    """Equality and hash by digest, for frozen dataclasses (`eq=False`) that hold arrays."""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the value holds."""
+        return digest(self)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self is other or self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)

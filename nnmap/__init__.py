@@ -1,9 +1,27 @@
-"""Networks on tiles: encoding, placement, converters, faults, fidelities."""
+"""Networks on tiles: programmes, chips, fidelities, mitigations, measures."""
 
-from nnmap.agreement import Agreement, agreement
-from nnmap.checkpoint import load_checkpoint, save_checkpoint
-from nnmap.chips import inject_faults, vary_devices, with_read_noise
-from nnmap.cnns import (
+from nnmap.chip import HEALTHY, AnyChip, Chip, LayerOnChip, MeasuredChip
+from nnmap.fidelity.extraction import Extraction
+from nnmap.fidelity.fidelity import Fidelity
+from nnmap.fidelity.operator_store import OperatorStore
+from nnmap.layers.convolution import MappedConv2d
+from nnmap.layers.layer import MappedLayer, MappedLinear, ReadNoise
+from nnmap.mapping.converters import Adc, Dac
+from nnmap.mapping.encode import ENCODINGS, Balanced, Encoding, Unbalanced
+from nnmap.mapping.periphery import Periphery
+from nnmap.mapping.placement import Placement, Shape, place
+from nnmap.mapping.plan import MappingPlan
+from nnmap.mapping.programme import Programme
+from nnmap.mapping.slicing import SlicedOffset, SlicedPair, Slicing
+from nnmap.measures.cost import Cost, Figures, LayerWork, cost, figures, workload
+from nnmap.measures.faulty_weights import faults_as_weights
+from nnmap.measures.fidelity_error import FidelityError, layer_error, network_errors
+from nnmap.measures.mapping_accuracy import MappingAccuracy, measure_mapping
+from nnmap.measures.mapping_table import MappingRow, MappingTable, mapping_table
+from nnmap.measures.power import LayerPower, array_power, tile_power
+from nnmap.network import MappedNetwork
+from nnmap.networks.checkpoint import load_checkpoint, save_checkpoint
+from nnmap.networks.cnns import (
     alexnet,
     bnn_vgg,
     convnet_quick,
@@ -12,70 +30,64 @@ from nnmap.cnns import (
     mobilenet_v2,
     vgg13,
 )
-from nnmap.convert import MappingPlan, at_fidelity, map_network, mapped_layers
-from nnmap.converters import Adc, Dac
-from nnmap.convolution import MappedConv2d
-from nnmap.cost import Cost, Figures, LayerWork, cost, figures, workload
-from nnmap.data import Dataset
-from nnmap.encode import ENCODINGS, Balanced, Unbalanced
-from nnmap.extraction import Extraction
-from nnmap.faults_as_weights import faults_as_weights
-from nnmap.fidelity_error import FidelityError, fidelity_error, network_errors
-from nnmap.layers import MappedLayer, MappedLinear, ReadNoise
-from nnmap.matrix import Matrix
-from nnmap.models import bnn_mlp, lenet, mlp
-from nnmap.operator import Fidelity
-from nnmap.operator_store import OperatorStore
-from nnmap.power import LayerPower, array_power, tile_power
-from nnmap.quantise import plain, quantise_aware
-from nnmap.resnet import ResNetCifar, resnet20
-from nnmap.slicing import SlicedOffset, SlicedPair, Slicing
-from nnmap.table import MappingRow, MappingTable, mapping_table
-from nnmap.training import Recipe, accuracy, fit
+from nnmap.networks.perceptrons import bnn_mlp, lenet, mlp
+from nnmap.networks.resnet import ResNetCifar, resnet20
+from nnmap.to_tiles import map_network
+from nnmap.training.data import Dataset
+from nnmap.training.quantise import plain, quantise_aware
+from nnmap.training.recipe import Recipe, accuracy, fit
+from nnmap.watch import mapped_layers
 
 __all__ = [
     "ENCODINGS",
+    "HEALTHY",
     "Adc",
-    "Agreement",
+    "AnyChip",
     "Balanced",
+    "Chip",
     "Cost",
     "Dac",
     "Dataset",
+    "Encoding",
     "Extraction",
     "Fidelity",
     "FidelityError",
     "Figures",
+    "LayerOnChip",
     "LayerPower",
     "LayerWork",
     "MappedConv2d",
     "MappedLayer",
     "MappedLinear",
+    "MappedNetwork",
+    "MappingAccuracy",
     "MappingPlan",
     "MappingRow",
     "MappingTable",
-    "Matrix",
+    "MeasuredChip",
     "OperatorStore",
+    "Periphery",
+    "Placement",
+    "Programme",
     "ReadNoise",
     "Recipe",
     "ResNetCifar",
+    "Shape",
     "SlicedOffset",
     "SlicedPair",
     "Slicing",
     "Unbalanced",
     "accuracy",
-    "agreement",
     "alexnet",
     "array_power",
-    "at_fidelity",
     "bnn_mlp",
     "bnn_vgg",
     "convnet_quick",
     "cost",
     "faults_as_weights",
-    "fidelity_error",
     "figures",
     "fit",
-    "inject_faults",
+    "layer_error",
     "lenet",
     "lenet_caffe",
     "lenet_remeco",
@@ -83,16 +95,16 @@ __all__ = [
     "map_network",
     "mapped_layers",
     "mapping_table",
+    "measure_mapping",
     "mlp",
     "mobilenet_v2",
     "network_errors",
+    "place",
     "plain",
     "quantise_aware",
     "resnet20",
     "save_checkpoint",
     "tile_power",
-    "vary_devices",
     "vgg13",
-    "with_read_noise",
     "workload",
 ]

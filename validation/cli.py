@@ -247,8 +247,8 @@ def train_command(
     device: Annotated[str, typer.Option(help="where torch computes: cpu, cuda")] = "cpu",
 ) -> None:
     """Train a network of the papers; write its weights and a manifest with its accuracies."""
-    from nnmap.agreement import FORMS
-    from nnmap.pretrained import batches, images, train_network
+    from nnmap.measures.mapping_accuracy import FORMS
+    from nnmap.networks.pretrained import batches, images, train_network
 
     data = images(name)
     with _bar("training, batches", batches(name, data, full=full)) as done:

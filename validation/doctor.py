@@ -12,7 +12,7 @@ import torch
 from circuitsim import default_session
 from circuitsim.ngspice import NO_KLU_NOTICE, NO_OSDI_NOTICE
 from netlists import InputError, MissingToolError
-from nnmap.data import data_folder
+from nnmap.training.data import data_folder
 
 
 @dataclass(frozen=True, kw_only=True)

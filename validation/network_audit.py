@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from netlists.cells import is_linear
 from nnmap import Fidelity, MappedLayer, at_fidelity, mapped_layers
-from nnmap.linear_fit import solve_nonlinear_tile
+from nnmap.fidelity.linear_fit import solve_nonlinear_tile
 from validation.audit import layer_input, layer_tiles, read_in_spice
 
 STEPS = 255  # of an 8-bit converter over full scale

@@ -8,8 +8,8 @@ from validation.section import Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and single tiles do without it
     from nnmap import Recipe
-    from nnmap.catalogue import Reference
-    from nnmap.data import Inputs
+    from nnmap.networks.catalogue import Reference
+    from nnmap.training.data import Inputs
 
 
 class PerceptronSection(Section):
@@ -56,7 +56,7 @@ class CatalogueSection(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        from nnmap.catalogue import NETWORKS
+        from nnmap.networks.catalogue import NETWORKS
 
         if name not in NETWORKS:
             raise ValueError(f"no network of this name; there are {', '.join(NETWORKS)}")
@@ -64,7 +64,7 @@ class CatalogueSection(Section):
 
     @property
     def _reference(self) -> "Reference":
-        from nnmap.catalogue import NETWORKS
+        from nnmap.networks.catalogue import NETWORKS
 
         return NETWORKS[self.name]
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from nnmap import bnn_mlp, fit, load_checkpoint, save_checkpoint
 from nnmap import data as datasets
-from nnmap.pretrained import FOLDER, pretrained, weights_hash
+from nnmap.networks.pretrained import FOLDER, pretrained, weights_hash
 from validation.config import EvaluationFile
 from validation.network_section import CatalogueSection, PerceptronSection
 from validation.store import canonical

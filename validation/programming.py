@@ -24,7 +24,7 @@ from circuitsim import (
 )
 from netlists import Cell, DeviceSpread, InputError, Pulse, TileSpec, Wires
 from nnmap import MappingPlan, accuracy, map_network, vary_devices
-from nnmap.pretrained import pretrained, reference
+from nnmap.networks.pretrained import pretrained, reference
 from validation.config import RunSection
 from validation.experiment import SAMPLE_IMAGES, load_data
 from validation.plots import write_error_figure

@@ -28,7 +28,7 @@ from nnmap import (
     vary_devices,
     with_read_noise,
 )
-from nnmap.extraction import nominal_operators
+from nnmap.fidelity.extraction import nominal_operators
 from tests.tolerances import assert_close
 
 PERFECT = Wires(r_row_segment=0.0, r_col_segment=0.0)

@@ -20,7 +20,7 @@ from nnmap import (
     vgg13,
     workload,
 )
-from nnmap.cost import ISAAC_64
+from nnmap.measures.cost import ISAAC_64
 from tests.tolerances import assert_close
 
 WIRES = Wires(r_row_segment=1.0, r_col_segment=1.0)

@@ -5,7 +5,7 @@ import torch
 
 from netlists import InputError
 from nnmap import Recipe, accuracy, bnn_mlp, fit
-from nnmap.data import NAMES, load
+from nnmap.training.data import NAMES, load
 
 
 def test_digits_are_split_without_overlap_and_scaled():

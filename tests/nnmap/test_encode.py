@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from netlists import InputError, OneR, OneTransistorOneR, OneTransistorTwoR
 from nnmap import ENCODINGS
-from nnmap.encode import encoding, normalise
+from nnmap.mapping.encode import encoding, normalise
 from tests.tolerances import EXACT, assert_close
 
 

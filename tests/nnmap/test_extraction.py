@@ -17,7 +17,7 @@ from nnmap import (
     inject_faults,
     map_network,
 )
-from nnmap.operator_store import digest
+from nnmap.fidelity.operator_store import digest
 
 SINH = OneR(rram=SinhRram())
 

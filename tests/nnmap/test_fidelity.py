@@ -27,7 +27,7 @@ from nnmap import (
     network_errors,
     with_read_noise,
 )
-from nnmap.linear_fit import InputCurve, spread
+from nnmap.fidelity.linear_fit import InputCurve, spread
 from tests.tolerances import EXACT, NONLINEAR_MAX, NONLINEAR_SAME_LAW, assert_close
 
 SINH = OneR(rram=SinhRram())

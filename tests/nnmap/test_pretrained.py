@@ -23,11 +23,11 @@ from nnmap import (
     quantise_aware,
 )
 from nnmap import pretrained as shipped
-from nnmap.catalogue import Setting
-from nnmap.cnns import lenet_remeco
-from nnmap.data import load
-from nnmap.paper_plans import PLANS
-from nnmap.pretrained import NETWORKS, manifest, plan, pretrained, reference, weights_hash
+from nnmap.networks.catalogue import Setting
+from nnmap.networks.cnns import lenet_remeco
+from nnmap.training.data import load
+from nnmap.networks.paper_plans import PLANS
+from nnmap.networks.pretrained import NETWORKS, manifest, plan, pretrained, reference, weights_hash
 from tests.tolerances import assert_close
 
 MNIST = [name for name, network in NETWORKS.items() if network.dataset == "mnist"]

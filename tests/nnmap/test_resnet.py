@@ -16,7 +16,7 @@ from nnmap import (
     mapping_table,
     resnet20,
 )
-from nnmap.data import IMAGENET_MEAN, IMAGENET_STD, load
+from nnmap.training.data import IMAGENET_MEAN, IMAGENET_STD, load
 from tests.tolerances import assert_close
 
 WIRES = Wires(r_row_segment=1.0, r_col_segment=1.0)

@@ -16,7 +16,7 @@ from netlists import (
     Wires,
 )
 from nnmap import Fidelity, MappingPlan, Slicing, at_fidelity, inject_faults, map_network
-from nnmap.slicing import sliced
+from nnmap.mapping.slicing import sliced
 from tests.tolerances import EXACT, assert_close
 
 PERFECT = Wires(r_row_segment=0.0, r_col_segment=0.0)

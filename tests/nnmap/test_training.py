@@ -7,9 +7,9 @@ import torch
 
 from netlists import InputError
 from nnmap import Recipe, convnet_quick, fit, mlp
-from nnmap.augment import crop_and_flip
-from nnmap.data import Dataset, load
-from nnmap.training import batches_an_epoch
+from nnmap.training.augment import crop_and_flip
+from nnmap.training.data import Dataset, load
+from nnmap.training.recipe import batches_an_epoch
 
 
 def few_images(n=40):

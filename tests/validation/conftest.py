@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from nnmap import Recipe
-from nnmap.catalogue import NETWORKS, Setting
+from nnmap.networks.catalogue import NETWORKS, Setting
 from validation import EvaluationFile
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 import pytest
 
 from netlists import InputError
-from nnmap.pretrained import images, manifest, train_network
+from nnmap.networks.pretrained import images, manifest, train_network
 from validation import EvaluationFile, Store
 from validation.campaign import Task, run_campaign
 from validation.evaluate import evaluate, rewrite_report

@@ -1,0 +1,1 @@
+"""How a column current is computed: readers, extraction, the fit of cells that bend."""

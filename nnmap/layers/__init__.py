@@ -1,0 +1,1 @@
+"""Layers on tiles as torch modules."""

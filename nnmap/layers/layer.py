@@ -1,0 +1,347 @@
+"""Layers on tiles: the core of reads that all layers share, and the linear layer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netlists.errors import InputError
+from nnmap.chip import LayerOnChip
+from nnmap.fidelity.fidelity import Fidelity, cell_function
+from nnmap.fidelity.readers import Reader, columns_of
+from nnmap.mapping.converters import Adc, Dac
+from nnmap.mapping.decode import decoders
+from nnmap.mapping.periphery import Periphery
+from nnmap.mapping.placement import RowGroup
+from nnmap.mapping.programme import Programme
+
+CHUNK = 4096  # input vectors multiplied at a time; bounds memory and keeps currents in cache
+
+
+@dataclass(kw_only=True)
+class ClipCount:
+    """Conversions that saturated since the layer was made, and how many there were."""
+
+    dac: int = 0
+    dac_of: int = 0
+    adc: int = 0
+    adc_of: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadNoise:
+    """Cycle-to-cycle noise of deviation sigma, relative to each memory's conductance.
+
+    A column current is a sum over independent memories, so its noise is drawn at once, with the
+    deviation sigma sqrt(sum (g v)^2). Exact for ohmic memories on perfect wires; with wires `g` is
+    the effective conductance, and the two memories of a 1T2R cell count as one.
+    """
+
+    sigma: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma < float("inf"):
+            raise InputError(f"ReadNoise: sigma={self.sigma!r} must be finite and at least 0.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Planes:
+    """Voltages of one read at the layer's inputs, [inputs, vectors], V, None where all are 0.
+
+    straight: what an ordinary row applies.  flipped: what a flipped row applies.
+    weight: what the read's result counts for.
+    """
+
+    weight: float
+    straight: Tensor | None
+    flipped: Tensor | None
+
+    def of_rows(self, group: RowGroup, inputs: Tensor | slice, flip: Tensor) -> Tensor | None:
+        """Voltages of a group's driven rows, [driven, vectors]; None where none is driven."""
+        if not group.flip.any():
+            return None if self.straight is None else self.straight[inputs]
+        if self.straight is None and self.flipped is None:
+            return None
+        some = self.straight if self.straight is not None else self.flipped
+        assert some is not None
+        straight, flipped = (
+            torch.zeros_like(some) if plane is None else plane
+            for plane in (self.straight, self.flipped)
+        )
+        return torch.where(flip[:, None], flipped[inputs], straight[inputs])
+
+
+class MappedLayer(nn.Module, ABC):
+    """A layer whose matrix product runs on the tiles of one chip at one fidelity.
+
+    Non-negative inputs take one read (one per bit where inputs enter serially); inputs of both
+    signs, and flipped rows, take two, subtracted after conversion, unless rows are driven at
+    voltages of both signs (`Dac.negative`). The currents of each tile are converted, decoded and
+    added digitally; the bias is digital. Arithmetic is in float64, or float32 after `.float()`;
+    currents come from `reader`.
+    """
+
+    bias: Tensor | None
+    _number: Tensor
+    _shift: Tensor
+
+    def __init__(
+        self,
+        layer: LayerOnChip,
+        periphery: Periphery,
+        fidelity: Fidelity,
+        reader: Reader,
+        noise: ReadNoise | None = None,
+    ) -> None:
+        super().__init__()
+        self.on_chip = layer
+        self.periphery = periphery
+        self.fidelity = fidelity
+        self.reader = reader
+        self.clips = ClipCount()
+        self.noise = noise
+        bias = periphery.bias
+        self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float64))
+        programme = layer.programme
+        self.register_buffer("_shift", torch.from_numpy(programme.shift.copy()), persistent=False)
+        # Empty: says where and in which precision the layer computes.
+        self.register_buffer("_number", torch.empty(0, dtype=torch.float64), persistent=False)
+        self._register_groups(programme)
+
+    def _register_groups(self, programme: Programme) -> None:
+        """Index, decoder and converter buffers of every row group."""
+        p = programme.placement
+        steps = self.adc.steps(p.tiles, p.cols)
+        found = decoders(programme, cell_function(programme.spec, self.fidelity))
+        self._slices: list[slice | None] = []
+        for k, (group, decoder) in enumerate(zip(p.row_groups, found, strict=True)):
+            self._slices.append(_as_slice(group.inputs))
+            for name, array in (
+                ("inputs", group.inputs),
+                ("flip", group.flip),
+                ("step", steps[group.tiles].ravel()[group.columns]),
+                ("column", decoder.column),
+                ("output", decoder.output),
+                ("weight", decoder.weight),
+            ):
+                tensor = torch.from_numpy(np.array(array))
+                self.register_buffer(f"_{name}_{k}", tensor, persistent=False)
+
+    def _of_group(self, name: str, group: int) -> Tensor:
+        return self.get_buffer(f"_{name}_{group}")
+
+    @property
+    def programme(self) -> Programme:
+        """What was ordered of the tiles."""
+        return self.on_chip.programme
+
+    @property
+    def name(self) -> str:
+        """The layer's name in its network."""
+        return self.on_chip.name
+
+    @property
+    def dac(self) -> Dac:
+        """What drives the rows."""
+        return self.periphery.dac
+
+    @property
+    def adc(self) -> Adc:
+        """What converts the columns."""
+        return self.periphery.adc
+
+    @property
+    def row_groups(self) -> tuple[RowGroup, ...]:
+        """Tiles by the row voltages that they share."""
+        return self.programme.placement.row_groups
+
+    @property
+    def noise(self) -> ReadNoise | None:
+        """Noise of every read; setting it starts its stream anew."""
+        return self._noise
+
+    @noise.setter
+    def noise(self, noise: ReadNoise | None) -> None:
+        self._noise = noise
+        self._stream = torch.Generator().manual_seed(noise.seed if noise else 0)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the layer computes."""
+        return self._number.device
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Reads in this context have no noise, and nothing is counted."""
+        clips, noise = self.clips, self._noise
+        self.clips, self._noise = ClipCount(), None
+        try:
+            yield
+        finally:
+            self.clips, self._noise = clips, noise
+
+    @abstractmethod
+    def _vectors(self, x: Tensor) -> Tensor:
+        """What enters the matrix, [inputs of all groups, vectors], from a layer input."""
+
+    @abstractmethod
+    def _chunks(self, x: Tensor) -> Iterator[Tensor]:
+        """The batch in parts of bounded size."""
+
+    def vectors_of(self, x: Tensor) -> int:
+        """Input vectors of the matrix that a layer input makes."""
+        return sum(self._vectors(part).shape[1] for part in self._chunks(x))
+
+    def _numbers(self, x: Tensor) -> Tensor:
+        return x.to(self._number)
+
+    def reads_per_vector(self, x: Tensor) -> int:
+        """Reads that an input vector of x takes: signs times bits."""
+        two = self.dac.negative == "second read" and (
+            self.programme.placement.flips or bool((x < 0).any())
+        )
+        return (1 + two) * self.dac.planes_per_input
+
+    def _planes(self, x: Tensor, *, applied: bool = True) -> Iterator[Planes]:
+        """Every read of x, in which each plane is what the reader takes in its place."""
+        flips = self.programme.placement.flips
+        both = bool((x < 0).any())
+        if self.dac.negative == "negative drive":
+            signs = torch.where(x < 0, -1.0, 1.0).to(x) if both else None
+            for weight, volts in self.dac.planes(x.abs() if both else x):
+                v = self._entering(volts if signs is None else signs * volts, applied)
+                yield Planes(weight=weight, straight=v, flipped=-v if flips else None)
+            return
+        positive = [(w, self._entering(v, applied)) for w, v in self.dac.planes(x.clamp(min=0.0))]
+        negative: list[tuple[float, Tensor | None]] = [(w, None) for w, _ in positive]
+        if both:
+            parts = self.dac.planes((-x).clamp(min=0.0))
+            negative = [(w, self._entering(v, applied)) for w, v in parts]
+        for (weight, plus), (_, minus) in zip(positive, negative, strict=True):
+            yield Planes(weight=weight, straight=plus, flipped=minus)
+        if both or flips:
+            for (weight, plus), (_, minus) in zip(positive, negative, strict=True):
+                yield Planes(weight=-weight, straight=minus, flipped=plus)
+
+    def _entering(self, volts: Tensor, applied: bool) -> Tensor:
+        return self._vectors(self.reader.applied(volts) if applied else volts)
+
+    def _rows(self, planes: Planes, group: int) -> Tensor | None:
+        index = self._slices[group]
+        inputs = self._of_group("inputs", group) if index is None else index
+        return planes.of_rows(self.row_groups[group], inputs, self._of_group("flip", group))
+
+    def row_voltages(self, x: Tensor) -> list[Tensor]:
+        """Row voltages of all reads of x, V [vectors, rows], per row group.
+
+        Reads at which no row of a group is driven are left out.
+        """
+        rows = self.programme.spec.rows
+        found: list[list[Tensor]] = [[] for _ in self.row_groups]
+        for part in self._chunks(self._numbers(x)):
+            for planes in self._planes(part, applied=False):
+                for k, group in enumerate(self.row_groups):
+                    driven = self._rows(planes, k)
+                    if driven is not None:
+                        v = driven.new_zeros(driven.shape[1], rows)
+                        v[:, torch.from_numpy(group.rows).to(v.device)] = driven.T
+                        found[k].append(v)
+        empty = self._number.new_zeros(0, rows)
+        return [torch.cat(volts) if volts else empty for volts in found]
+
+    def currents_of(self, tile: int, v: Tensor) -> Tensor:
+        """Read columns of one tile, A [vectors, read columns], at its row voltages [vectors, rows].
+
+        At the layer's fidelity, before conversion.
+        """
+        p = self.programme.placement
+        number = int(p.group_of[tile])
+        here, _ = columns_of(p, tile)
+        rows = torch.from_numpy(p.row_groups[number].rows).to(v.device)
+        return self.reader.currents(number, self.reader.applied(v[:, rows].T))[here].T
+
+    def _currents(self, planes: Planes) -> Iterator[tuple[int, Tensor]]:
+        """(row group, A [read columns, vectors]), one group at a time, which stays in cache."""
+        for k in range(len(self.row_groups)):
+            v = self._rows(planes, k)
+            if v is None:
+                continue
+            i = self.reader.currents(k, v)
+            if self._noise is not None:
+                deviation = self.reader.deviation(k, v)
+                draw = torch.randn(i.shape, generator=self._stream, dtype=i.dtype).to(i.device)
+                i = i.addcmul(deviation, draw, value=self._noise.sigma)
+            yield k, i
+
+    def peak_currents(self, x: Tensor) -> list[Tensor]:
+        """Largest current of each read column over the inputs, A, per row group [read columns]."""
+        peaks = [self._number.new_zeros(len(g.columns), device="cpu") for g in self.row_groups]
+        for part in self._chunks(self._numbers(x)):
+            for planes in self._planes(part):
+                for k, i in self._currents(planes):
+                    if i.shape[1]:
+                        peaks[k] = torch.maximum(peaks[k], i.abs().amax(1).cpu())
+        return peaks
+
+    def _multiply(self, x: Tensor) -> Tensor:
+        """Layer input -> sums of weight times input, [outputs, vectors]."""
+        x = self._numbers(x)
+        self.clips.dac += self.dac.clipped(x)
+        y: Tensor | None = None
+        for planes in self._planes(x):
+            for k, i in self._currents(planes):
+                code, clipped = self.adc.convert(i, self._of_group("step", k)[:, None])
+                self.clips.adc += clipped
+                self.clips.adc_of += i.numel()
+                if y is None:
+                    y = i.new_zeros(self.programme.placement.shape.all_outputs, i.shape[1])
+                column, output = self._of_group("column", k), self._of_group("output", k)
+                weight = self._of_group("weight", k) * planes.weight
+                y = y.index_add(0, output, code[column] * weight[:, None])
+        self.clips.dac_of += x.numel() * self.reads_per_vector(x) // self.dac.planes_per_input
+        assert y is not None
+        y = y * (self.dac.x_max / self.dac.v_read) + self._shift[:, None]
+        return y if self.bias is None else y + self.bias.to(y.dtype)[:, None]
+
+    def _products(self, x: Tensor, vectors: int) -> Iterator[Tensor]:
+        """`_multiply` of every chunk of a layer input that makes so many input vectors."""
+        self.reader.require_affordable(vectors * self.reads_per_vector(x))
+        for part in self._chunks(x):
+            yield self._multiply(part)
+
+    def extra_repr(self) -> str:
+        """What the layer is made of."""
+        shape, tiles = self.programme.placement.shape, self.programme.placement.tiles
+        groups = f"{shape.groups} groups of " if shape.groups > 1 else ""
+        return f"{groups}{shape.inputs}x{shape.outputs} on {tiles} tiles, {self.fidelity.value}"
+
+
+def _as_slice(inputs: np.ndarray) -> slice | None:
+    """Inputs that follow each other, as a slice: a view instead of a copy."""
+    if len(inputs) and (np.diff(inputs) == 1).all():
+        return slice(int(inputs[0]), int(inputs[-1]) + 1)
+    return None
+
+
+class MappedLinear(MappedLayer):
+    """A linear layer on tiles."""
+
+    def _vectors(self, x: Tensor) -> Tensor:
+        return x.T
+
+    def _chunks(self, x: Tensor) -> Iterator[Tensor]:
+        yield from x.flatten(0, -2).split(CHUNK)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] -> [..., outputs], in the dtype of x."""
+        inputs = self.programme.placement.shape.all_inputs
+        if x.ndim < 2 or x.shape[-1] != inputs:
+            raise InputError(f"x.shape={tuple(x.shape)} != (batch, inputs)=(*, {inputs}).")
+        vectors = x.numel() // inputs
+        parts = [y.T.to(x.dtype) for y in self._products(x, vectors)]
+        return torch.cat(parts).view(*x.shape[:-1], -1)

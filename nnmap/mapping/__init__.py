@@ -1,0 +1,1 @@
+"""From weights to programmes: encodings, placements, converters, decoders."""

@@ -1,0 +1,65 @@
+"""Geometry of a 2-D convolution: images -> the vectors that enter its matrix."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Geometry of a 2-D convolution; pairs are (height, width).
+
+    padding: (left, right, top, bottom) pixels, filled as `padding_mode` says ("constant" is 0).
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    padding_mode: str
+
+    @classmethod
+    def of(cls, layer: nn.Conv2d) -> "Window":
+        """The window of a torch layer."""
+        left, right, top, bottom = layer._reversed_padding_repeated_twice
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        return cls(
+            kernel=(layer.kernel_size[0], layer.kernel_size[1]),
+            stride=(layer.stride[0], layer.stride[1]),
+            dilation=(layer.dilation[0], layer.dilation[1]),
+            padding=(left, right, top, bottom),
+            padding_mode=mode,
+        )
+
+    def pad(self, x: Tensor) -> Tensor:
+        """The images with their padding."""
+        if not any(self.padding):
+            return x
+        return nn.functional.pad(x, self.padding, mode=self.padding_mode)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the output for a padded image."""
+        size = [
+            (n - d * (k - 1) - 1) // s + 1
+            for n, k, s, d in zip(
+                (height, width), self.kernel, self.stride, self.dilation, strict=True
+            )
+        ]
+        return size[0], size[1]
+
+    def patches(self, x: Tensor) -> Tensor:
+        """Padded images [n, channels, h, w] -> [channels * kernel, n * positions], contiguous.
+
+        Row c * kh * kw + a * kw + b holds what kernel element (a, b) of channel c sees, so that a
+        row tile's inputs are neighbouring rows.
+        """
+        n, channels, height, width = x.shape
+        rows, cols = self.output_size(height, width)
+        (kh, kw), (sh, sw), (dh, dw) = self.kernel, self.stride, self.dilation
+        s = x.stride()
+        windows = x.as_strided(
+            (channels, kh, kw, n, rows, cols),
+            (s[1], s[2] * dh, s[3] * dw, s[0], s[2] * sh, s[3] * sw),
+            x.storage_offset(),
+        )
+        return windows.reshape(channels * kh * kw, n * rows * cols)

@@ -1,0 +1,86 @@
+"""The papers' behavioural abstraction: the network in plain torch, with faulty weights.
+
+A stuck or varied device changes the weight it belongs to, and nothing else of the circuit exists:
+no wires, no transistors, no converters. The chip's own maps are used, so that behavioural and
+circuit results of one chip stand side by side.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from netlists.tile import FloatArray
+from nnmap.chip import HEALTHY, AnyChip, LayerOnChip
+from nnmap.mapping.decode import decoded_weights
+from nnmap.mapping.window import Window
+from nnmap.network import MappedNetwork, with_layers
+
+
+class WindowConv2d(nn.Module):
+    """A plain convolution with the window of a mapped layer."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, window: Window, groups: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+        self.window, self.groups = window, groups
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, h, w] -> [batch, outputs, h', w'], in the dtype of x."""
+        return nn.functional.conv2d(
+            self.window.pad(x),
+            self.weight.to(x.dtype),
+            None if self.bias is None else self.bias.to(x.dtype),
+            stride=self.window.stride,
+            dilation=self.window.dilation,
+            groups=self.groups,
+        )
+
+
+class WeightLinear(nn.Module):
+    """A plain linear layer with fixed weights [outputs, inputs]."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] -> [..., outputs], in the dtype of x."""
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return nn.functional.linear(x, self.weight.to(x.dtype), bias)
+
+
+def faults_as_weights(network: MappedNetwork, chip: AnyChip | None = None) -> nn.Module:
+    """The chip's network in plain torch, each layer with the weights its devices decode to.
+
+    Equals `network.on(chip)` with converters off, save for faults between the blocks of groups that
+    share a tile, which belong to no weight.
+    """
+
+    def digital(name: str) -> nn.Module:
+        programme, periphery = network.programmes[name], network.peripheries[name]
+        held = LayerOnChip(name=name, programme=programme, chip=chip or HEALTHY)
+        weights = torch.from_numpy(decoded_weights(programme, held.reachable())).mT
+        groups, _outputs, inputs = weights.shape
+        flat = weights.reshape(-1, inputs).contiguous()
+        bias = _bias(programme.shift, periphery.bias)
+        if periphery.window is None:
+            return WeightLinear(flat, bias)
+        kernel = flat.unflatten(1, (-1, *periphery.window.kernel))
+        return WindowConv2d(kernel, bias, periphery.window, groups)
+
+    layers = {name: digital(name) for name in network.programmes}
+    return with_layers(network.skeleton, layers).eval()
+
+
+def _bias(shift: FloatArray, bias: Tensor | None) -> Tensor | None:
+    if bias is None and not shift.any():
+        return None
+    added = torch.from_numpy(shift.copy())
+    return added if bias is None else added + bias.detach().to(added)

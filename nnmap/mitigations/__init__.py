@@ -1,0 +1,1 @@
+"""Methods against faults, one per file."""

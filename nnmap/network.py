@@ -1,0 +1,251 @@
+"""A network whose layers are programmed for tiles, and the only maker of readers of its chips."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netlists.errors import InputError
+from netlists.tile import TileSpec
+from nnmap.chip import HEALTHY, AnyChip, LayerOnChip
+from nnmap.fidelity.extraction import Extraction
+from nnmap.fidelity.fidelity import Fidelity
+from nnmap.fidelity.linear_fit import spread
+from nnmap.fidelity.readers import MAX_SOLVES, MatrixReader, fitted_reader, make_reader
+from nnmap.layers.convolution import MappedConv2d
+from nnmap.layers.layer import MappedLayer, MappedLinear, ReadNoise
+from nnmap.mapping.converters import Adc
+from nnmap.mapping.periphery import Periphery
+from nnmap.mapping.plan import AdcRange, matches, require_matches
+from nnmap.mapping.programme import Programme
+from nnmap.watch import peak_currents
+
+NOTHING_SEEN = 1e-6  # converter range of a layer that saw no current, A
+
+
+class OnTiles(nn.Module):
+    """Where a layer that went to tiles stood; the chip's layer takes its place."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raises InputError: there is no chip here."""
+        raise InputError(
+            f"{self.name or '(root)'} lies on tiles of no chip; run network.on(chip, fidelity)."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """How ADC ranges are set: see `MappingPlan`. bits=None is no converter."""
+
+    bits: int | None
+    kind: AdcRange
+    headroom: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MappedNetwork:
+    """The digital skeleton of a network, and a programme per layer that went to tiles.
+
+    It has no fidelity and no chip: `on` makes a network that runs.
+
+    skeleton: the network with `OnTiles` where layers went to tiles, in eval mode.
+    programmes, peripheries: by layer name, in order.
+    sample: inputs of the whole network that converter ranges are set from.
+    fit_inputs: how many of them serve to fit LINEAR where cells bend; 0 for nominal secants.
+    """
+
+    skeleton: nn.Module
+    programmes: Mapping[str, Programme]
+    peripheries: Mapping[str, Periphery]
+    ranges: Ranges
+    sample: Tensor
+    fit_inputs: int = 8
+
+    def on(
+        self,
+        chip: AnyChip | None = None,
+        fidelity: Fidelity | Mapping[str, Fidelity] = Fidelity.IDEAL,
+        *,
+        extraction: Extraction | None = None,
+        max_solves: int = MAX_SOLVES,
+    ) -> nn.Module:
+        """The network as it runs on a chip, in eval mode; None is a chip without any fault.
+
+        fidelity: of all layers, or by patterns of layer names or of modules that contain them, of
+            which the first that matches holds; layers that none matches are at IDEAL.
+        extraction: memory, store and progress of LINEAR operators.
+        max_solves: tile solutions that one call of a layer may ask of ngspice at SPICE.
+
+        Where cells bend, LINEAR is fitted to NONLINEAR on this chip, see `linear_fit`.
+        Raises InputError for a pattern that matches no layer, when a tile exceeds the memory
+        budget, and where an input of the fit finds no balance.
+        """
+        chip = HEALTHY if chip is None else chip
+        chosen = self._fidelities(fidelity)
+
+        def made(name: str) -> MappedLayer:
+            layer = LayerOnChip(name=name, programme=self.programmes[name], chip=chip)
+            reader = make_reader(
+                layer,
+                chosen[name],
+                to_fit=self.fit_inputs > 0,
+                extraction=extraction,
+                max_solves=max_solves,
+            )
+            noise = None
+            if chip.read_noise:
+                noise = ReadNoise(sigma=chip.read_noise, seed=chip.noise_seed(name))
+            periphery = self.peripheries[name]
+            kind = MappedLinear if periphery.window is None else MappedConv2d
+            return kind(layer, periphery, chosen[name], reader, noise)
+
+        layers = {name: made(name) for name in self.programmes}
+        network = with_layers(self.skeleton, layers).eval()
+        few = _evenly(self.sample, self.fit_inputs)
+        if few is not None:
+            _fit(network, layers, few, extraction or Extraction())
+        return network
+
+    def _fidelities(self, fidelity: Fidelity | Mapping[str, Fidelity]) -> dict[str, Fidelity]:
+        if isinstance(fidelity, Fidelity):
+            return dict.fromkeys(self.programmes, fidelity)
+        require_matches(fidelity, self.programmes)
+        return {
+            name: next((f for p, f in fidelity.items() if matches(name, (p,))), Fidelity.IDEAL)
+            for name in self.programmes
+        }
+
+    def with_programmes(self, changed: Mapping[str, Programme]) -> "MappedNetwork":
+        """The same network with some layers programmed otherwise; converter ranges are set anew.
+
+        Raises InputError for the name of no layer on tiles.
+        """
+        unknown = [name for name in changed if name not in self.programmes]
+        if unknown:
+            raise InputError(
+                f"{unknown[0]!r} is none of the layers on tiles: {', '.join(self.programmes)}."
+            )
+        merged = {name: changed.get(name, p) for name, p in self.programmes.items()}
+        if all(merged[name] is self.programmes[name] for name in merged):
+            return self
+        return replace(self, programmes=merged).ranged()
+
+    def ranged(self) -> "MappedNetwork":
+        """The same network with its ADC ranges set from the sample, at IDEAL without faults."""
+        peripheries = self.peripheries
+        open_ended = {n: replace(p, adc=_continuous(p.adc)) for n, p in peripheries.items()}
+        free = replace(self, peripheries=open_ended)
+        if self.ranges.bits is None:
+            return free
+        peaks = {} if self.ranges.kind == "full" else peak_currents(free.on(), self.sample)
+        found = {}
+        for name, periphery in peripheries.items():
+            programme = self.programmes[name]
+            if self.ranges.kind == "full":
+                i_max: float | np.ndarray = full_scale(programme.spec)
+            else:
+                i_max = self._range(programme, peaks[name])
+            adc = Adc(bits=self.ranges.bits, i_max=i_max, signed=periphery.adc.signed)
+            found[name] = replace(periphery, adc=adc)
+        return replace(self, peripheries=found)
+
+    def _range(self, programme: Programme, peaks: Sequence[Tensor]) -> float | np.ndarray:
+        """ADC range of a layer, A, or of every column, A [tiles, cols]."""
+        shared = max(float(peak.max()) for peak in peaks) or NOTHING_SEEN
+        if self.ranges.kind == "shared":
+            return shared * self.ranges.headroom
+        p = programme.placement
+        found = np.full((p.tiles, p.cols), shared)  # a column that saw no current has the layer's
+        for group, peak in zip(p.row_groups, peaks, strict=True):
+            tile, col = group.tiles[group.columns // p.cols], group.columns % p.cols
+            seen = peak.double().numpy()
+            found[tile, col] = np.where(seen > 0, seen, shared)
+        return found * self.ranges.headroom
+
+
+def _continuous(adc: Adc) -> Adc:
+    return Adc(bits=None, i_max=1.0, signed=adc.signed)
+
+
+def full_scale(spec: TileSpec) -> float:
+    """Current of a column whose memories are all LRS, all rows at the read voltage, A."""
+    return spec.rows * spec.cell.n_rram * spec.cell.rram.g_lrs * spec.v_read
+
+
+def replace_modules(
+    model: nn.Module,
+    kind: type[nn.Module] | tuple[type[nn.Module], ...],
+    change: Callable[[str, Any], nn.Module],
+) -> nn.Module:
+    """A copy of the network with every module of a kind changed; the original is untouched.
+
+    A module used in several places stays one. `change` gets the modules of `model` itself and must
+    not alter them; one that it gives back unchanged is copied.
+    """
+    # Modules about to be replaced are not copied: they may be most of the memory in use.
+    kept = {id(module): module for module in model.modules() if isinstance(module, kind)}
+    result = copy.deepcopy(model, dict(kept))
+    changed: dict[int, nn.Module] = {}
+    for name, module in list(result.named_modules(remove_duplicate=False)):
+        if not isinstance(module, kind):
+            continue
+        if id(module) not in changed:
+            new = change(name, module)
+            changed[id(module)] = copy.deepcopy(module) if new is module else new
+        if not name:
+            return changed[id(module)]
+        parent = result.get_submodule(name.rpartition(".")[0])
+        setattr(parent, name.rpartition(".")[2], changed[id(module)])
+    return result
+
+
+def with_layers(skeleton: nn.Module, layers: Mapping[str, nn.Module]) -> nn.Module:
+    """A copy of a skeleton with these layers in the places that wait for them."""
+    return replace_modules(skeleton, OnTiles, lambda _, place: layers[place.name])
+
+
+def _evenly(sample: Tensor, count: int) -> Tensor | None:
+    """Some of the inputs, evenly spread, or None of them."""
+    if not count:
+        return None
+    return sample[torch.linspace(0, len(sample) - 1, min(count, len(sample))).long()]
+
+
+def _fit(
+    network: nn.Module, layers: Mapping[str, MappedLayer], few: Tensor, extraction: Extraction
+) -> None:
+    """Fit the layers at LINEAR whose cells bend, each at what reaches it on this very chip.
+
+    The sample runs through the network once. Each layer is fitted before it reads, so that the
+    next one sees what it will see. Noise is left out, nothing is counted.
+    """
+    waiting = {
+        name: layer
+        for name, layer in layers.items()
+        if isinstance(layer.reader, MatrixReader) and layer.reader.curve is not None
+    }
+    if not waiting:
+        return
+
+    def fit(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, MappedLayer) and isinstance(layer.reader, MatrixReader)
+        if waiting.pop(layer.name, None) is not None:  # one in several places: in the first
+            volts = [v.to("cpu", torch.float64).numpy() for v in layer.row_voltages(args[0])]
+            inputs = [spread(v, len(few)) for v in volts]
+            layer.reader = fitted_reader(layer.reader, layer.on_chip, inputs, extraction)
+
+    with ExitStack() as stack, torch.no_grad():
+        for layer in layers.values():
+            stack.enter_context(layer.unrecorded())
+        for layer in list(waiting.values()):
+            stack.callback(layer.register_forward_pre_hook(fit).remove)
+        network(few)

@@ -1,0 +1,1 @@
+"""The papers' networks, their plans and their trained weights."""

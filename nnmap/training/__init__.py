@@ -1,0 +1,1 @@
+"""Data, recipes and quantisation-aware training."""

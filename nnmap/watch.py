@@ -1,0 +1,89 @@
+"""What reaches layers when a network runs."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from netlists.errors import InputError
+from nnmap.layers.layer import MappedLayer
+
+BATCH = 64  # inputs run at a time
+
+See = Callable[[str, nn.Module, Tensor], object]
+
+
+def watch(model: nn.Module, layers: Mapping[str, nn.Module], see: See, x: Tensor) -> None:
+    """Run inputs x through the model, without gradients, and show `see` what reaches each layer.
+
+    see: called with the layer's name, the layer and its input, before the layer runs.
+    """
+
+    def watcher(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+            see(name, layer, args[0])
+
+        return hook
+
+    hooks = [layer.register_forward_pre_hook(watcher(name)) for name, layer in layers.items()]
+    try:
+        with torch.no_grad():
+            for part in x.split(BATCH):
+                model(part)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def largest_inputs(
+    model: nn.Module, layers: Mapping[str, nn.Module], sample: Tensor
+) -> dict[str, float]:
+    """Largest input magnitude that each of these layers sees on the sample, by name."""
+    largest = dict.fromkeys(layers, 0.0)
+
+    def see(name: str, _: nn.Module, x: Tensor) -> None:
+        largest[name] = max(largest[name], float(x.abs().max()))
+
+    watch(model, layers, see, sample)
+    return largest
+
+
+def first_inputs(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> dict[str, Tensor]:
+    """What reaches each of these layers first when the model runs on x, by name."""
+    seen: dict[str, Tensor] = {}
+    watch(model, layers, lambda name, _, inputs: seen.setdefault(name, inputs), x)
+    return seen
+
+
+def peak_currents(chip: nn.Module, sample: Tensor) -> dict[str, list[Tensor]]:
+    """Largest current of each read column of each layer on tiles, by name.
+
+    A, one tensor [read columns] per row group.
+    """
+    peaks: dict[str, list[Tensor]] = {}
+
+    def see(name: str, layer: nn.Module, x: Tensor) -> None:
+        assert isinstance(layer, MappedLayer)
+        seen = layer.peak_currents(x)
+        before = peaks.get(name, seen)
+        peaks[name] = [torch.maximum(a, b) for a, b in zip(before, seen, strict=True)]
+
+    watch(chip, mapped_layers(chip), see, sample)
+    return peaks
+
+
+def mapped_layers(chip: nn.Module) -> dict[str, MappedLayer]:
+    """The layers on tiles, by name, in order; raises InputError where there are none."""
+    found = {layer.name: layer for layer in _on_tiles(chip)}
+    if not found:
+        raise InputError(
+            f"this {type(chip).__name__} has no layers on tiles; map it with map_network and take "
+            "network.on(chip, fidelity)."
+        )
+    return found
+
+
+def _on_tiles(chip: nn.Module) -> Iterator[MappedLayer]:
+    for layer in chip.modules():
+        if isinstance(layer, MappedLayer):
+            yield layer
