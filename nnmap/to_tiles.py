@@ -14,7 +14,8 @@ from nnmap.mapping.placement import Shape, place
 from nnmap.mapping.plan import MappingPlan
 from nnmap.mapping.programme import Programme
 from nnmap.mapping.window import Window
-from nnmap.network import MappedNetwork, OnTiles, Ranges, replace_modules
+from nnmap.network import MappedNetwork, Ranges
+from nnmap.skeleton import OnTiles, replace_modules
 from nnmap.training.batch_norm import fold_batch_norms
 from nnmap.watch import largest_inputs
 
