@@ -45,8 +45,8 @@ SOLVED = 1e-12  # sums and direct solutions: rounding, of the largest number
 BALANCED = 1e-10
 # Between layers numbers are rounded to float32, where the last bit of a float64 may tip one.
 SINGLE = 3e-7
-# Of the sum of all magnitudes: half a million conversions leave some within rounding of a middle,
-# and one of them that tips changes one image by a step of a converter.
+# Of the sum of all magnitudes, float32 again. It leaves no room for a code that tips: among so many
+# conversions one may, but only where currents differ by far more than rounding.
 TRAINED = 1e-6
 SAMPLE, INPUTS, PROBES = 70, 12, 3  # 70 is more than the 64 inputs that are run at a time
 OVERSHOOT = 1.15  # inputs tested over those of the sample, so that some saturate
