@@ -1,22 +1,28 @@
 """The one place that knows how the package maps a network and puts it on a chip."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from netlists import Level1Nmos, OneR, OneTransistorOneR, OneTransistorTwoR, TileSpec, Wires
 from netlists.defects import Bridge, Defects
 from netlists.devices import OhmicRram, SinhRram
 from netlists.faults import FaultMap
-from nnmap import Fidelity, MappedLayer, MappingPlan, at_fidelity, map_network, mapped_layers
+from nnmap import (
+    Fidelity,
+    LayerOnChip,
+    MappedLayer,
+    MappedNetwork,
+    MappingPlan,
+    MeasuredChip,
+    map_network,
+    mapped_layers,
+)
 from nnmap import mapping_table as table_of
-from nnmap.convert import replace_layers
-from nnmap.matrix import Matrix
-from nnmap.pretrained import images, plan, pretrained
+from nnmap.mapping.decode import decoded_weights
+from nnmap.networks.pretrained import images, plan, pretrained
 from tests.nnmap.baseline.read import (
     NUMBERS_OF_LAYER,
     Case,
@@ -45,20 +51,19 @@ TYPES = {
 @torch.no_grad()
 def run(case: Case) -> Results:
     """Everything that a case records, computed anew from what it stores."""
-    mapped = map_case(case)
-    chip = on_chip(mapped, case.chip)
+    network = map_case(case)
+    chip = chip_of(network, case.chip)
     readings = {}
     for fidelity in case.fidelities:
-        # Layers count what they clip; every fidelity gets layers that have not run yet.
-        network = at_fidelity(chip, Fidelity(fidelity))
-        logits = network(case.tensor(case.inputs)).double().numpy()
-        layers = dict(mapped_layers(network))
+        running = network.on(chip, Fidelity(fidelity))
+        logits = running(case.tensor(case.inputs)).double().numpy()
+        layers = mapped_layers(running)
         readings[fidelity] = Reading(
             logits=logits,
             clips={name: vars(layer.clips) for name, layer in layers.items()},
             currents={name: currents(layers[name], v) for name, v in case.probes.items()},
         )
-    return Results(layers=described(mapped, chip), readings=readings)
+    return Results(layers=described(network, chip), readings=readings)
 
 
 @torch.no_grad()
@@ -68,17 +73,15 @@ def run_shipped(name: str, kind: str, fidelity: str) -> tuple[np.ndarray, np.nda
     kind: "fault_free" or "faulty".
     """
     data = images(name)
-    mapped = map_network(
+    network = map_network(
         pretrained(name), plan(name), rng=np.random.default_rng(0), sample=data.train_x[:256]
     )
-    layers = enumerate(mapped_layers(mapped))
-    shapes = {layer: (place, module.matrix.g.shape) for place, (layer, module) in layers}
-    maps = {
-        layer: LayerChip(kind=ruled_kinds(place, tiles, tuple(g_shape)))
-        for layer, (place, (tiles, *g_shape)) in shapes.items()
-    }
-    chip = on_chip(mapped, maps if kind == "faulty" else {})
-    logits = at_fidelity(chip, Fidelity(fidelity))(data.test_x[:500])
+    maps = {}
+    for place, (layer, programme) in enumerate(network.programmes.items()):
+        tiles, *g_shape = programme.target.shape
+        maps[layer] = LayerChip(kind=ruled_kinds(place, tiles, tuple(g_shape)))
+    chip = chip_of(network, maps if kind == "faulty" else {})
+    logits = network.on(chip, Fidelity(fidelity))(data.test_x[:500])
     return logits.double().numpy(), data.test_y[:500].numpy()
 
 
@@ -95,8 +98,8 @@ def plan_of(case: Case) -> MappingPlan:
     return MappingPlan(**{name: revive(value) for name, value in case.plan.items()})
 
 
-def map_case(case: Case) -> nn.Module:
-    """The network on fault-free tiles; the generator is not used where there is a sample."""
+def map_case(case: Case) -> MappedNetwork:
+    """The network on tiles; the generator is not used where there is a sample."""
     return map_network(
         case.network(),
         plan_of(case),
@@ -105,28 +108,23 @@ def map_case(case: Case) -> nn.Module:
     )
 
 
-def on_chip(mapped: nn.Module, chip: Mapping[str, LayerChip]) -> nn.Module:
-    """The network at IDEAL, its layers' matrices damaged as the chip says."""
-
-    def damage(name: str, layer: MappedLayer) -> nn.Module:
-        matrix: Matrix = layer.matrix
-        spec, truth = matrix.spec, chip.get(name, LayerChip())
-        tiles = range(matrix.placement.tiles)
-        if truth.g is not None:
-            matrix = replace(matrix, g=truth.g)
-        if truth.kind is not None:
-            stuck = truth.g_stuck
-            matrix = matrix.with_faults(
-                [
-                    FaultMap(kind=truth.kind[k], g_stuck=None if stuck is None else stuck[k])
-                    for k in tiles
-                ]
-            )
-        if truth.has_defects:
-            matrix = matrix.with_defects([_defects(truth, k, spec) for k in tiles])
-        return layer.with_matrix(matrix, layer.fidelity)
-
-    return replace_layers(mapped, MappedLayer, damage)
+def chip_of(network: MappedNetwork, truth: Mapping[str, LayerChip]) -> MeasuredChip:
+    """The chip that is stored."""
+    faults, defects, held = {}, {}, {}
+    for name, programme in network.programmes.items():
+        one = truth.get(name, LayerChip())
+        tiles = range(programme.placement.tiles)
+        if one.g is not None:
+            held[name] = one.g
+        if one.kind is not None:
+            stuck = one.g_stuck
+            faults[name] = [
+                FaultMap(kind=one.kind[k], g_stuck=None if stuck is None else stuck[k])
+                for k in tiles
+            ]
+        if one.has_defects:
+            defects[name] = [_defects(one, k, programme.spec) for k in tiles]
+    return MeasuredChip(faults=faults, defects=defects, held=held)
 
 
 def _defects(truth: LayerChip, tile: int, spec: TileSpec) -> Defects:
@@ -143,32 +141,43 @@ def _defects(truth: LayerChip, tile: int, spec: TileSpec) -> Defects:
 
 
 def currents(layer: MappedLayer, v: np.ndarray) -> np.ndarray:
-    """Currents of all columns, A [reads, vectors, columns], for v [reads, vectors, rows]."""
-    return layer.currents(torch.from_numpy(v.copy())).flatten(2).numpy()
+    """Currents of the read columns, A [reads, vectors, columns], for v [reads, vectors, rows]."""
+    found = []
+    for k, group in enumerate(layer.row_groups):
+        entering = layer.reader.applied(torch.from_numpy(v[k].T.copy()))
+        found.append(layer.reader.currents(k, entering[group.rows]).T.numpy())
+    return np.stack(found)
 
 
-def described(mapped: nn.Module, chip: nn.Module) -> dict[str, LayerResult]:
+def described(network: MappedNetwork, chip: MeasuredChip) -> dict[str, LayerResult]:
     """What the mapping made of every layer."""
-    rows = {row.layer: row for row in table_of(mapped).rows}
-    damaged = dict(mapped_layers(chip))
+    rows = {row.layer: row for row in table_of(network).rows}
     found = {}
-    for name, layer in mapped_layers(mapped):
-        matrix, row = layer.matrix, rows[name]
-        p = matrix.placement
-        numbers = {**vars(row), **{k: getattr(p, k) for k in ("row_tiles", "col_tiles", "bundles")}}
+    for name, programme in network.programmes.items():
+        p, row, periphery = programme.placement, rows[name], network.peripheries[name]
+        held = LayerOnChip(name=name, programme=programme, chip=chip)
+        row_tiles, col_tiles = p.places[:, 1].max() + 1, p.places[:, 2].max() + 1
+        numbers = {**vars(row), "col_tiles": col_tiles, "row_tiles": row_tiles}
+        group = p.row_groups[0]
         found[name] = LayerResult(
             kind=row.kind,
             matrix=row.matrix,
-            read_columns=tuple(matrix.columns()),
-            scale=matrix.scale,
-            x_max=layer.dac.x_max,
-            i_max=None if layer.adc.bits is None else _array(layer.adc.i_max),
-            g=matrix.g,
-            weights=damaged[name].matrix.weights(),
+            read_columns=tuple(group.columns.tolist()),
+            scale=float(programme.scale[0]),
+            x_max=periphery.dac.x_max,
+            i_max=_ranges(programme, periphery.adc),
+            g=programme.target,
+            weights=decoded_weights(programme, held.reachable()),
             **{k: numbers[k] for k in NUMBERS_OF_LAYER},
         )
     return found
 
 
-def _array(value: float | Tensor) -> np.ndarray:
-    return value.numpy() if isinstance(value, Tensor) else np.array(value, dtype=np.float64)
+def _ranges(programme: Any, adc: Any) -> np.ndarray | None:
+    """Converter ranges, A, as one number or [row groups, read columns]."""
+    if adc.bits is None:
+        return None
+    if np.ndim(adc.i_max) == 0:
+        return np.array(adc.i_max, dtype=np.float64)
+    groups = programme.placement.row_groups
+    return np.stack([adc.i_max[g.tiles].ravel()[g.columns] for g in groups])

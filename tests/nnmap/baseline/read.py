@@ -1,6 +1,7 @@
 """The recorded cases as plain values: what went in, and what came out.
 
-`cases.npz` holds the arrays and `cases.json` everything else. Nothing here knows how a network is
+Recorded at commit 7cc3c08, before programmes, chips and fidelities came apart, with maps stored
+memory by memory. `cases.npz` holds the arrays and `cases.json` everything else. Nothing here knows how a network is
 mapped; torch is needed for `Case.network` alone. Sizes:
 
     tiles     tiles of a layer, bundle by bundle in row-major order of row tile and column tile
@@ -67,7 +68,8 @@ class LayerResult:
     """One layer of the mapped network, whatever the fidelity.
 
     kind, matrix, tiles, devices, utilisation: its row of the mapping table.
-    row_tiles, col_tiles, bundles: how its matrices are cut.  read_columns: of `columns`.
+    row_tiles, col_tiles: how its matrices are cut, row tiles of all bundles together.
+    read_columns: of `columns`.
     scale: the weight that a normalised 1 stands for.
     x_max: range of its inputs.  i_max: range of its converter, A, a number or [reads, read
     columns]; None without one.
@@ -83,7 +85,6 @@ class LayerResult:
     utilisation: float
     row_tiles: int
     col_tiles: int
-    bundles: int
     read_columns: tuple[int, ...]
     scale: float
     x_max: float
@@ -92,7 +93,7 @@ class LayerResult:
     weights: Any
 
 
-NUMBERS_OF_LAYER = ("tiles", "devices", "utilisation", "row_tiles", "col_tiles", "bundles")
+NUMBERS_OF_LAYER = ("tiles", "devices", "utilisation", "row_tiles", "col_tiles")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -243,7 +244,8 @@ def recorded(case: Case) -> Results:
     layers = {
         layer: LayerResult(
             **{
-                **numbers,
+                **{k: v for k, v in numbers.items() if k != "bundles"},
+                "row_tiles": numbers["row_tiles"] * numbers["bundles"],
                 "matrix": tuple(numbers["matrix"]),
                 "read_columns": tuple(numbers["read_columns"]),
                 "i_max": own.get(f"i_max/{layer}"),
