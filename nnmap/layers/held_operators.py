@@ -113,7 +113,9 @@ class HeldOperators:
             self._operators_then = np.empty((len(now), now.shape[2], now.shape[1]))
         changed = np.flatnonzero((now != self._cells_then).any(axis=(1, 2)))
         if len(changed):
-            self._operators_then[changed] = effective_conductance([tiles[k] for k in changed])
+            self._operators_then[changed] = effective_conductance(
+                [tiles[k] for k in changed.tolist()]
+            )
         self._cells_then = now.copy()
 
     def _scaled(self, operators: list[Tensor], fitted: MatrixReader) -> list[Tensor]:

@@ -12,6 +12,7 @@ from nnmap.layers.held_operators import HeldOperators
 from nnmap.layers.layer import MappedLayer, MappedLinear, ReadNoise
 from nnmap.mapping.periphery import Periphery
 from nnmap.mapping.programme import Programme
+from nnmap.mapping.straight import recorded, straight
 
 
 class OperatorReader(Reader):
@@ -75,10 +76,17 @@ class _Trainable(MappedLayer):
         return flat if window is None else flat.unflatten(1, (-1, *window.kernel))
 
     def normalised(self) -> Tensor:
-        """The weights in [-1, 1], [groups, inputs, outputs]; beyond the scale they saturate."""
+        """The weights in [-1, 1], [groups, inputs, outputs]; beyond the scale they saturate.
+
+        Binary weights are the signs of the parameters, which gradients pass straight through.
+        """
         shape = self.programme.placement.shape
         flat = self.weight.flatten(1) / self._scale.to(self.weight)[:, None]
-        return flat.clamp(-1.0, 1.0).view(shape.groups, shape.outputs, shape.inputs).mT
+        kept = flat.clamp(-1.0, 1.0)
+        if self.programme.binary:
+            signs = torch.where(kept.detach() >= 0, 1.0, -1.0).to(kept)
+            kept = straight(kept, signs) if recorded(kept) else signs
+        return kept.view(shape.groups, shape.outputs, shape.inputs).mT
 
     def programme_now(self) -> Programme:
         """The programme of the weights as they are now."""

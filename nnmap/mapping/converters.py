@@ -58,7 +58,8 @@ class Dac:
             return x * (self.v_read / self.x_max)
         levels = 2**self.bits - 1
         fraction = x.clamp(0.0, self.x_max) / self.x_max
-        return rounded(fraction * levels) / levels * self.v_read
+        volts: Tensor = rounded(fraction * levels) / levels * self.v_read
+        return volts
 
     def planes(self, x: Tensor) -> Iterator[tuple[float, Tensor]]:
         """(weight, voltages) of every read of x >= 0; their weighted sum is `self(x)`."""
