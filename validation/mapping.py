@@ -27,8 +27,8 @@ from nnmap import (
     resnet20,
     vgg13,
 )
-from validation.config import ModelSection, PlanFile
-from validation.tile_sections import tile_spec
+from validation.files.plan_file import ModelSection, PlanFile
+from validation.files.tile_section import tile_spec
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "alexnet": alexnet,
