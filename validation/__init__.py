@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from validation.config import EvaluationFile
     from validation.files.base import read_toml
+    from validation.files.study_file import StudyFile, StudyGrid, read_study
     from validation.files.tile_file import TileFile
     from validation.stats import Interval, chip_interval
     from validation.store import Store
@@ -19,16 +20,22 @@ _HOMES = {
     "EvaluationFile": "validation.config",
     "Interval": "validation.stats",
     "Store": "validation.store",
+    "StudyFile": "validation.files.study_file",
+    "StudyGrid": "validation.files.study_file",
     "TileFile": "validation.files.tile_file",
     "chip_interval": "validation.stats",
+    "read_study": "validation.files.study_file",
     "read_toml": "validation.files.base",
 }
 __all__ = [
     "EvaluationFile",
     "Interval",
     "Store",
+    "StudyFile",
+    "StudyGrid",
     "TileFile",
     "chip_interval",
+    "read_study",
     "read_toml",
 ]
 
