@@ -1,7 +1,6 @@
 """A checkpoint and a plan file -> its mapping table, its cost."""
 
 import csv
-import importlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -27,8 +26,10 @@ from nnmap import (
     resnet20,
     vgg13,
 )
-from validation.config import ModelSection, PlanFile
-from validation.tile_sections import tile_spec
+from validation.files.network_section import OwnSection
+from validation.files.own_code import call_own
+from validation.files.plan_file import ModelSection, PlanFile
+from validation.files.tile_section import tile_spec
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "alexnet": alexnet,
@@ -46,28 +47,24 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 DRAWN = 32  # random inputs where the plan names no sample
 
 
-def make_network(section: ModelSection) -> nn.Module:
+def make_network(section: ModelSection | OwnSection, *, beside: Path) -> nn.Module:
     """The module that [network] describes, with fresh weights.
 
+    beside: folder from which one's own functions are imported.
     Raises InputError for an unknown name or arguments that it does not take.
     """
     if ":" in section.make:
-        place, _, name = section.make.partition(":")
-        try:
-            function = getattr(importlib.import_module(place), name)
-        except (ImportError, AttributeError) as problem:
-            raise InputError(f"network.make={section.make!r} cannot be found: {problem}.") from None
+        model = call_own(section.make, section.arguments, folder=beside, key="network.make")
     elif section.make in NETWORKS:
-        function = NETWORKS[section.make]
+        try:
+            model = NETWORKS[section.make](**section.arguments)
+        except TypeError as problem:
+            raise InputError(f"network.arguments do not fit {section.make}: {problem}.") from None
     else:
         raise InputError(
             f"network.make={section.make!r} is not one of {', '.join(NETWORKS)}, "
             "nor package.module:function."
         )
-    try:
-        model = function(**section.arguments)
-    except TypeError as problem:
-        raise InputError(f"network.arguments do not fit {section.make}: {problem}.") from None
     if not isinstance(model, nn.Module):
         raise InputError(f"network.make={section.make!r} gave no torch module.")
     return model
@@ -95,7 +92,7 @@ def mapped_checkpoint(
     beside: folder that the plan's file names are relative to. Raises InputError for a checkpoint
     or a plan that does not fit.
     """
-    model = load_checkpoint(make_network(plan.network), checkpoint)
+    model = load_checkpoint(make_network(plan.network, beside=beside), checkpoint)
     mapping = plan.mapping.plan(tile_spec(plan.tile, plan.cell.build()))
     rng = np.random.default_rng(plan.network.seed)
     sample = _sample(plan.network, beside)
