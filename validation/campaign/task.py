@@ -176,16 +176,14 @@ class Result:
             plain = {name: _plain(name, value) for name, value in self.values.items()}
             object.__setattr__(self, "values", plain)
 
-    @property
-    def text(self) -> str:
-        """The numbers, or the failure, as canonical text."""
-        return canonical(self.failure if self.values is None else self.values)
-
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Result) and self.text == other.text  # NaN equals NaN here
+        return isinstance(other, Result) and self._content() == other._content()
 
     def __hash__(self) -> int:
-        return hash(self.text)
+        return hash(self._content())
+
+    def _content(self) -> str | Failure | None:
+        return self.failure if self.values is None else canonical(self.values)  # NaN equals NaN
 
 
 def _plain(name: str, value: Any) -> Number:
