@@ -46,6 +46,8 @@ class Source(Protocol):
         """Its data set, in the form it takes."""
         ...
 
+    def __hash__(self) -> int: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class OfCatalogue:
