@@ -39,9 +39,8 @@ def mapped_checkpoint(
     beside: folder that the plan's file names are relative to. Raises InputError for a checkpoint
     or a plan that does not fit.
     """
-    model = load_checkpoint(
-        make_network(plan.network.make, plan.network.arguments, beside=beside), checkpoint
-    )
+    made = make_network(plan.network.make, plan.network.arguments, beside=beside)
+    model = load_checkpoint(made, checkpoint)
     mapping = plan.mapping.plan(tile_spec(plan.tile, plan.cell.build()))
     rng = np.random.default_rng(plan.network.seed)
     sample = _sample(plan.network, beside)
