@@ -42,7 +42,7 @@ class Precision:
     The rule: from `min_chips` on, at every `step` chips, end when both arms of the interval are at
     most `half_width`. The interval is Hall's, which allows for skewness, with both arms 1 + 2 / n
     longer. Why not Student's at every chip: ending when luck kept the spread small makes it cover
-    too little, and most where few chips are bad, since the samples that hide the bad chips look both
+    too little, and most where few chips are bad, since samples that hide the bad chips look both
     better and more certain (exponential losses: 88 % instead of 95 %). Hall's interval sees the
     skewness and measures on; 30 chips keep the first look from being fooled; the step and the
     longer arms pay for looking often. Simulated, 20,000 campaigns each at a half width of a third

@@ -29,9 +29,7 @@ class Summary:
     kept: tasks that the store had numbers of.  ran: tasks that gave numbers now.
     failed: tasks that failed now.  unneeded: tasks left out since a stop rule was satisfied.
     reasons: how many failed for which reason.
-    last: by condition id, the last chip that counts where a stop rule was satisfied. Chips after it
-    may be in the store, since several run at once; a table that leaves them out comes out the same
-    however many processes ran.
+    last: by condition id, the last chip that counts where a stop rule was satisfied.
     """
 
     kept: int
@@ -40,6 +38,14 @@ class Summary:
     unneeded: int
     reasons: Mapping[str, int] = field(default_factory=dict)
     last: Mapping[str, int] = field(default_factory=dict)
+
+    def counting(self, tasks: Iterable[Task[Any]]) -> list[Task[Any]]:
+        """The tasks less those after the chip at which their condition's stop rule was satisfied.
+
+        Some of those are in the store, since several run at once; what leaves them out comes out
+        the same however many processes ran.
+        """
+        return [t for t in tasks if t.number <= self.last.get(t.condition_id, t.number)]
 
     def __str__(self) -> str:
         parts = [f"{self.ran} tasks ran, {self.kept} were there"]

@@ -158,24 +158,28 @@ class Store:
                     found[task.id] = _result(row)
         return found
 
-    def draws(self) -> list[Draw]:
-        """Every whole row, ordered by condition and chip."""
+    def draws(self, tasks: Iterable[Task[Any]] | None = None) -> list[Draw]:
+        """The whole rows of these tasks in their order, or all, ordered by condition and chip."""
         with one_sentence(self.path):
             conditions = {row[0]: row for row in whole_rows(self._db, "condition")}
             rows = [row for row in whole_rows(self._db, "draw") if row[1] in conditions]
-        kept = [
-            Draw(
+        found = {
+            row[0]: Draw(
                 id=row[0],
                 condition_id=row[1],
                 condition=conditions[row[1]][1],
-                labels=revive(conditions[row[1]][2], ()),
+                labels=dict(revive(conditions[row[1]][2], ())),
                 number=row[2],
                 versions=revive(row[3], [Versions]),
                 result=_result(row),
             )
             for row in rows
-        ]
-        return sorted(kept, key=lambda draw: (draw.condition_id, draw.number, draw.id))
+        }
+        if tasks is None:
+            return sorted(
+                found.values(), key=lambda draw: (draw.condition_id, draw.number, draw.id)
+            )
+        return [found[task.id] for task in tasks if task.id in found]
 
     # Named values and artefacts
 
@@ -272,7 +276,8 @@ class Store:
 
 
 def _condition_row(task: Task[Any]) -> Row:
-    return task.condition_id, task.condition_text, canonical(labels_of(task.condition))
+    labels = list(labels_of(task.condition).items())  # pairs: an object's keys would be sorted
+    return task.condition_id, task.condition_text, canonical(labels)
 
 
 def _draw_row(task: Task[Any], result: Result) -> Row:

@@ -173,7 +173,7 @@ class Result:
         if (self.values is None) == (self.failure is None):
             raise InputError("a result has either values or a failure.")
         if self.values is not None:
-            plain = {name: _plain(name, value) for name, value in self.values.items()}
+            plain = {name: _plain(name, value) for name, value in sorted(self.values.items())}
             object.__setattr__(self, "values", plain)
 
     def __eq__(self, other: object) -> bool:

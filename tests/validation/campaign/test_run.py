@@ -153,6 +153,8 @@ def test_where_a_condition_ends_does_not_depend_on_what_finished_first(seed, win
         summaries.append(summary)
         assert sum(heard) == 28 == summary.ran + summary.failed + summary.unneeded
         assert len(store) == summary.ran + summary.failed
+        assert all(task.id in store for task in summary.counting(todo))
+        assert len(summary.counting(todo)) == sum(n + 1 for n in summary.last.values())
     assert summaries[0].last == summaries[1].last and len(summaries[0].last) == 2
     assert summaries[1].unneeded <= summaries[0].unneeded
 

@@ -81,6 +81,9 @@ def test_draws_carry_condition_labels_chip_and_versions(path):
     (found,) = [draw for draw in draws if draw.number == 7]
     assert (found.labels, found.versions) == ({"cell": "1R"}, VERSIONS)
     assert json.loads(found.condition)["rate"] == 0.5 and found.result == result(labelled)
+    with Store(path) as store:
+        chosen = store.draws([labelled, *tasks(chips=9)[1:]])
+    assert [draw.number for draw in chosen] == [7, 1, 2]
     assert [d.number for d in draws if d.condition_id != found.condition_id] == [0, 1, 2]
 
 
