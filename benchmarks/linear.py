@@ -22,7 +22,8 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.nonlinear import CELLS
-from circuitsim import effective_conductance, linearise_at, prepare_nonlinear
+from benchmarks.operating_point import linearise_at
+from circuitsim import effective_conductance, prepare_nonlinear
 from netlists import Drive, FaultRates, InputError, Tile, TileSpec, Wires
 from netlists.tile import FloatArray
 from nnmap import MappedLayer, MappingPlan, inject_faults, map_network, mapped_layers

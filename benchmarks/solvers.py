@@ -19,7 +19,7 @@ from rich.table import Table
 
 from circuitsim import compare, default_session, effective_conductance, prepare, solve
 from circuitsim.dissection.merge_tree import arithmetic
-from circuitsim.nodal import effective_conductance_sparse
+from circuitsim.linear.nodal import effective_conductance_sparse
 from netlists import Drive, OhmicRram, OneR, Tile, TileSpec, Wires
 
 SIZES = (64, 128, 256)

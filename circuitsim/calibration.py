@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from circuitsim.calibrate import measure_states
-from circuitsim.cellsurface import CellSurface, StateError
-from circuitsim.characterise import calibrate_surface, netlist_sha256
-from circuitsim.polynomial_surface import PolynomialSurface
-from circuitsim.series_surface import SeriesSurface
+from circuitsim.cells.calibrate_secant import measure_states
+from circuitsim.cells.calibrate_surface import calibrate_surface, netlist_sha256
+from circuitsim.cells.polynomial import PolynomialSurface
+from circuitsim.cells.series import SeriesSurface
+from circuitsim.cells.surface import CellSurface, StateError
 from circuitsim.verification import TILES, TileCheck, verify_surface
 from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR
 from netlists.errors import InputError

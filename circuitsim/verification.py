@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitsim.agree import compare
-from circuitsim.cellsurface import CellSurface, FloatArray
-from circuitsim.characterise import measure_surface
-from circuitsim.newton import prepare_nonlinear
-from circuitsim.solve import solve
+from circuitsim.cells.measure import measure_currents
+from circuitsim.cells.surface import CellSurface, FloatArray
+from circuitsim.compare_solutions import compare
+from circuitsim.nonlinear.newton import prepare_nonlinear
+from circuitsim.solvers import solve
 from netlists.cells import Cell
 from netlists.faults import FaultRates, sample_faults
 from netlists.tile import Drive, Tile, TileSpec, Wires, inject
@@ -136,5 +136,5 @@ def residuals(surface: CellSurface, cell: Cell, g: float, *, points: int = 61) -
     """
     v = np.linspace(surface.v_low, surface.v_high, points)
     found = surface(v[:, None], v, g)
-    measured, _ = measure_surface(cell, v, v, np.full(points, g))
+    measured, _ = measure_currents(cell, v, v, np.full(points, g))
     return Residuals(g=g, v=v, measured=measured, off=found - measured)

@@ -2,7 +2,7 @@
 
 from netlists.build import build_circuit
 from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR, is_linear
-from netlists.check import CheckReport, check, without_islands
+from netlists.checks import CheckReport, check, without_islands
 from netlists.circuit import Circuit
 from netlists.defect_rates import DefectRates
 from netlists.defects import Bridge, Defects, TransistorState, sample_defects
@@ -26,6 +26,7 @@ from netlists.faultmap_io import (
     write_faultmap_csv,
 )
 from netlists.faults import FaultKind, FaultMap, FaultRates, sample_faults
+from netlists.pulse_deck import Pulse, write_deck
 from netlists.spice import to_spice, write_spice
 from netlists.subckt_cell import SubcktCell
 from netlists.tile import Access, Drive, Tile, TileSpec, Wires, inject
@@ -39,7 +40,6 @@ from netlists.variation import (
     Variation,
     vary,
 )
-from netlists.write_deck import Pulse, write_deck
 
 __all__ = [
     "Access",

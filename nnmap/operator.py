@@ -5,7 +5,7 @@ from enum import Enum
 
 import numpy as np
 
-from circuitsim.calibrate import calibrate
+from circuitsim.cells.calibrate_secant import calibrate
 from netlists.cells import OneR, is_linear
 from netlists.tile import FloatArray, TileSpec
 

@@ -31,7 +31,7 @@ def test_packages_import_only_what_stands_left_of_them(layer):
 
 
 def test_heavy_libraries_have_one_home():
-    homes = {"PySpice": "ngspice_worker.py", "matplotlib": "plots.py", "dask": "campaign.py"}
+    homes = {"PySpice": "worker.py", "matplotlib": "plots.py", "dask": "campaign.py"}
     for library, home in homes.items():
         users = {
             file.name
@@ -58,7 +58,7 @@ def test_doctests_hold():
     for layer in LAYERS:
         package = importlib.import_module(layer)
         for module in pkgutil.iter_modules(package.__path__, f"{layer}."):
-            if not module.name.endswith("ngspice_worker"):
+            if not module.name.endswith("spice.worker"):
                 result = doctest.testmod(importlib.import_module(module.name))
                 assert result.failed == 0, module.name
                 tried += result.attempted

@@ -12,7 +12,7 @@ from pydantic import (
     field_validator,
 )
 
-from circuitsim.calibrate import measure_states
+from circuitsim.cells.calibrate_secant import measure_states
 from netlists import (
     Bridge,
     Bsim4Nmos,

@@ -15,7 +15,7 @@ from circuitsim import (
     verify,
     verify_surface,
 )
-from circuitsim.calibrate import secant_model
+from circuitsim.cells.calibrate_secant import secant_model
 from circuitsim.verification import residuals
 from netlists import (
     Bsim4Nmos,

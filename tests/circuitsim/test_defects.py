@@ -5,17 +5,17 @@ import functools
 import numpy as np
 import pytest
 
+from benchmarks.operating_point import linearise_at
 from circuitsim import (
     SOLVERS,
     Outcome,
     compare,
     effective_conductance,
     linearise,
-    linearise_at,
     prepare_nonlinear,
     solve,
 )
-from circuitsim.defective_cells import off_surface, shorted_current
+from circuitsim.cells.stuck_transistors import off_surface, shorted_current
 from netlists import (
     Bridge,
     Bsim4Nmos,

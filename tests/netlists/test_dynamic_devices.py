@@ -17,7 +17,7 @@ from netlists import (
     VteamRram,
     YakopcicRram,
 )
-from netlists.write_deck import Pulse, write_deck
+from netlists.pulse_deck import Pulse, write_deck
 from tests.tolerances import STATE_DYNAMICS, WRITE_CURRENT, assert_close
 
 

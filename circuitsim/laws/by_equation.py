@@ -1,0 +1,39 @@
+"""Bare memories by their own equation: nothing is fitted."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuitsim.laws.kernels import sinh_step
+from circuitsim.laws.law import Iterate
+from circuitsim.solution import FloatArray
+from netlists.devices import SinhConduction
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SinhLaw:
+    """Bare memories that bend, by their own equation: nothing is fitted."""
+
+    rram: SinhConduction
+    g: FloatArray
+
+    def step(self, now: Iterate) -> None:
+        """See CellLaw."""
+        rram = self.rram
+        sinh_step(
+            now.v_row,
+            now.v_col,
+            self.g,
+            rram.v0,
+            rram.backward,
+            rram.v_max,
+            now.g0,
+            now.excess,
+            now.i_out,
+            now.change,
+        )
+
+    def slopes(self, v_row: FloatArray, v_col: FloatArray) -> FloatArray:
+        """dI/d(drop)."""
+        limit = self.rram.v_max
+        return self.rram.slope(np.clip(v_row - v_col, -limit, limit), self.g)

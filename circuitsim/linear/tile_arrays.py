@@ -1,0 +1,70 @@
+"""Tile -> the arrays of the structured solver, and its node voltages -> Solution."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from circuitsim.dissection import Crossbar, crossbar
+from circuitsim.solution import FloatArray
+from netlists.defects import Bridge, bridge_ends
+from netlists.tile import Tile, Wires
+
+
+def has_perfect_conductor(wires: Wires) -> bool:
+    """Whether some path between neighbouring nodes has 0 ohm, so that two nodes are one."""
+    row = np.array(wires.r_row_segment)
+    col = np.array(wires.r_col_segment)
+    row[:, 0] += wires.r_driver
+    col[-1] += wires.r_sense
+    return not (row.min() > 0 and col.min() > 0)
+
+
+def crossbar_of(tiles: Sequence[Tile]) -> Crossbar:
+    """Linear tiles of one shape as one batch; wires are stored once where all share them."""
+    wires = [tile.spec.wires for tile in tiles]
+    if all(other is wires[0] for other in wires):
+        wires = wires[:1]
+
+    def stacked(name: str) -> FloatArray:
+        return np.stack([np.asarray(getattr(w, name)) for w in wires])
+
+    return crossbar(
+        np.stack([tile.g_device for tile in tiles]),
+        stacked("r_row_segment"),
+        stacked("r_col_segment"),
+        stacked("r_driver"),
+        stacked("r_sense"),
+    )
+
+
+def floating_nodes(
+    circuit: Crossbar, bridges: Sequence[Bridge] = ()
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Row and column nodes of a one-tile circuit without a path to any terminal, [rows, cols]."""
+    g_row, g_col, g_cell = circuit.tile(0)
+    rows, cols = g_cell.shape
+    none = np.zeros((rows, cols), dtype=bool)
+    if g_row.min() > 0 and g_col.min() > 0:
+        return none, none
+    n = rows * cols
+    x = 1 + np.arange(n).reshape(rows, cols)
+    y = n + x
+    terminal = np.zeros((rows, 1), dtype=np.int64), np.zeros((1, cols), dtype=np.int64)
+    links = [
+        (np.hstack([terminal[0], x[:, :-1]]), x, g_row),
+        (y, np.vstack([y[1:], terminal[1]]), g_col),
+        (x, y, g_cell),
+    ]
+    for bridge in bridges:
+        first, second = bridge_ends(bridge, "row")
+        one, other = (y if bridge.kind == "column" else x), (x if bridge.kind == "row" else y)
+        links.append((one[first], other[second], np.ones(1)))
+    a, b, g = (np.concatenate([np.ravel(link[k]) for link in links]) for k in range(3))
+    real = g > 0
+    graph = coo_matrix((g[real], (a[real], b[real])), shape=(2 * n + 1, 2 * n + 1))
+    _, island = connected_components(graph, directed=False)
+    loose = island[1:] != island[0]
+    return loose[:n].reshape(rows, cols), loose[n:].reshape(rows, cols)
