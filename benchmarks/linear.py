@@ -25,7 +25,7 @@ from benchmarks.nonlinear import CELLS
 from benchmarks.operating_point import linearise_at
 from circuitsim import effective_conductance, prepare_nonlinear
 from netlists import Drive, FaultRates, InputError, Tile, TileSpec, Wires
-from netlists.tile import FloatArray
+from netlists.arrays import FloatArray
 from nnmap import MappedLayer, MappingPlan, inject_faults, map_network, mapped_layers
 from nnmap.data import load
 from nnmap.linear_fit import InputCurve, column_gains, spread

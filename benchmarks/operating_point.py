@@ -4,7 +4,7 @@ import numpy as np
 
 from circuitsim.linear.resistor_tile import as_resistors, cell_conductance
 from circuitsim.nonlinear.newton import prepare_nonlinear
-from circuitsim.solution import FloatArray
+from netlists.arrays import FloatArray
 from netlists.cells import is_linear
 from netlists.errors import InputError
 from netlists.tile import Drive, Tile

@@ -4,11 +4,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netlists.arrays import FloatArray
 from netlists.circuit import GROUND, Circuit
-
-FloatArray = NDArray[np.float64]
 
 
 class Outcome(Enum):

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitsim.cells.measure import measure_currents
-from circuitsim.cells.surface import CellSurface, FloatArray
+from circuitsim.cells.surface import CellSurface
 from circuitsim.compare_solutions import compare
 from circuitsim.nonlinear.newton import prepare_nonlinear
 from circuitsim.solvers import solve
+from netlists.arrays import FloatArray
 from netlists.cells import Cell
-from netlists.faults import FaultRates, sample_faults
-from netlists.tile import Drive, Tile, TileSpec, Wires, inject
+from netlists.faults import FaultRates
+from netlists.sampling import sample_faults
+from netlists.tile import Drive, Tile, TileSpec, inject
+from netlists.wires import Wires
 
 TILES, INPUTS = 6, 4
 SIDES, SEGMENTS, RATES = (8, 64), (0.1, 10.0), (0.0, 0.1, 0.3)

@@ -1,14 +1,14 @@
 """Is a circuit solvable? Graph checks that run before any solver."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import networkx as nx
 import numpy as np
-from numpy.typing import NDArray
 
-from netlists.circuit import GROUND, Circuit, Mosfets
+from netlists.arrays import BoolArray
+from netlists.circuit import GROUND, Circuit, Mosfets, kept
 from netlists.errors import InputError
-from netlists.transistors import Level1Nmos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,14 @@ class CheckReport:
             raise InputError("circuit cannot be solved: " + "; ".join(self.missing + self.shorted))
 
 
-def _cut_off(circuit: Circuit, mosfets: Mosfets) -> NDArray[np.bool_]:
-    """Transistors that certainly conduct nothing: level 1 below threshold is exactly that.
+def _cut_off(circuit: Circuit, mosfets: Mosfets) -> BoolArray:
+    """Transistors that certainly conduct nothing: some models below threshold are exactly that.
 
     A gate that no source holds is at ground, over its leak.
     """
     none = np.zeros(len(mosfets.names), dtype=bool)
     lowest = min(0.0, float(circuit.sources.v.min()))
-    if not isinstance(mosfets.card, Level1Nmos) or -lowest >= mosfets.card.threshold:
+    if not mosfets.card.blocks or -lowest >= mosfets.card.threshold:
         return none
     leaking = set(mosfets.gate.tolist()) - set(circuit.sources.plus.tolist())
     if not leaking:
@@ -118,41 +118,11 @@ def without_islands(circuit: Circuit, report: CheckReport) -> Circuit:
     index = {name: k for k, name in enumerate(circuit.nodes)}
     floating = np.zeros(len(circuit.nodes), dtype=bool)
     floating[[index[name] for name in report.floating]] = True
-    resistors, mosfets = circuit.resistors, circuit.mosfets
-    keep = ~floating[resistors.a]
-    resistors = replace(
-        resistors,
-        names=tuple(n for n, k in zip(resistors.names, keep.tolist(), strict=True) if k),
-        a=resistors.a[keep],
-        b=resistors.b[keep],
-        r=resistors.r[keep],
-    )
-    if mosfets is not None:
-        stay = ~(floating[mosfets.drain] | floating[mosfets.source])
-        mosfets = replace(
-            mosfets,
-            names=tuple(n for n, k in zip(mosfets.names, stay.tolist(), strict=True) if k),
-            drain=mosfets.drain[stay],
-            gate=mosfets.gate[stay],
-            source=mosfets.source[stay],
-        )
-    memories = circuit.memories
-    if memories is not None:
-        stay = ~floating[memories.a]
-        memories = replace(
-            memories,
-            names=tuple(n for n, k in zip(memories.names, stay.tolist(), strict=True) if k),
-            a=memories.a[stay],
-            b=memories.b[stay],
-            g=memories.g[stay],
-        )
-    cells = circuit.subckts
-    if cells is not None:
-        stay = ~floating[cells.ends["drive"]]
-        cells = replace(
-            cells,
-            names=tuple(n for n, k in zip(cells.names, stay.tolist(), strict=True) if k),
-            ends={role: ends[stay] for role, ends in cells.ends.items()},
-            parameters={name: values[stay] for name, values in cells.parameters.items()},
-        )
-    return replace(circuit, resistors=resistors, mosfets=mosfets, memories=memories, subckts=cells)
+    changed: dict[str, Any] = {"resistors": kept(circuit.resistors, ~floating[circuit.resistors.a])}
+    if (m := circuit.mosfets) is not None:
+        changed["mosfets"] = kept(m, ~(floating[m.drain] | floating[m.source]))
+    if circuit.memories is not None:
+        changed["memories"] = kept(circuit.memories, ~floating[circuit.memories.a])
+    if circuit.subckts is not None:
+        changed["subckts"] = kept(circuit.subckts, ~floating[circuit.subckts.ends["drive"]])
+    return replace(circuit, **changed)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from netlists.cells import Cell, OneR, OneTransistorOneR
-from netlists.devices import NOMINAL, Deviation, DynamicRram, FloatArray, require_positive
+from netlists.arrays import FloatArray
+from netlists.cells import Cell, Instance, Memory, Resistor, Transistor, gate_of
+from netlists.devices import NOMINAL, Deviation, DynamicRram, require_positive
 from netlists.errors import InputError
 from netlists.spice import subcircuit, transistor_card
 
@@ -37,17 +38,15 @@ class Pulse:
         return self.width + 2 * self.edge
 
 
-WritableCell = OneR | OneTransistorOneR
-
-
-def writable(cell: Cell) -> tuple[WritableCell, DynamicRram]:
-    """The cell and its memory; raises InputError where it cannot be written."""
-    if not isinstance(cell, WritableCell) or not isinstance(cell.rram, DynamicRram):
+def writable(cell: Cell) -> DynamicRram:
+    """The memory of a cell; raises InputError where it cannot be written."""
+    whole = any(isinstance(one, Instance) for one in cell.series)
+    if whole or cell.n_rram > 1 or not isinstance(cell.rram, DynamicRram):
         raise InputError(
             f"{type(cell).__name__} with {type(cell.rram).__name__} cannot be written; take OneR "
             "or OneTransistorOneR with a memory that has dynamics (YakopcicRram, VteamRram)."
         )
-    return cell, cell.rram
+    return cell.rram
 
 
 def write_deck(
@@ -64,7 +63,7 @@ def write_deck(
     junction of a transistor is ever forward biased. rising: whether the pulse is to raise x.
     Raises InputError for a cell that cannot be written.
     """
-    kind, rram = writable(cell)
+    rram = writable(cell)
     card = rram.write_card()
     shape = (
         f"pwl(0 0 {pulse.edge!r} {pulse.height!r} {pulse.edge + pulse.width!r} {pulse.height!r} "
@@ -77,20 +76,27 @@ def write_deck(
         f"vdrive drive 0 {shape if positive else 'dc 0'}",
         f"vsense sense 0 {'dc 0' if positive else shape}",
     ]
-    if isinstance(kind, OneTransistorOneR):
-        lines += [f"vgate gate 0 dc {kind.v_gate!r}", *transistor_card(kind.nmos)]
+    if cell.transistor is not None:
+        volts = gate_of(cell).v
+        lines += [f"vgate gate 0 dc {volts!r}", *transistor_card(cell.transistor.nmos)]
     factors = {
         f.name: np.broadcast_to(getattr(deviation, f.name), x.shape).tolist()
         for f in fields(deviation)
     }
+    # 0 ohm is no element: ngspice would make it 1 mohm.
+    elements = [one for one in cell.series if one != Resistor(r=0.0)]
     for k, start in enumerate(x.tolist()):
-        ends = ("drive", "sense")
-        if isinstance(kind, OneTransistorOneR):
-            upper, lower = (f"m_{k}", "sense") if kind.drive_line == "BL" else ("drive", f"m_{k}")
-            ends = ("drive", f"m_{k}") if kind.drive_line == "BL" else (f"m_{k}", "sense")
-            size = f"w={float(kind.nmos.w)!r} l={float(kind.nmos.l)!r}"
-            lines.append(f"mcell_{k} {upper} gate {lower} 0 access {size}")
         own = " ".join(f"{name}={values[k]!r}" for name, values in factors.items())
-        lines.append(f"xrcell_{k} {ends[0]} {ends[1]} s_{k} {card.name} {own}")
+        chain = ["drive", *(f"m{n or ''}_{k}" for n in range(len(elements) - 1)), "sense"]
+        parts = zip(elements, chain[:-1], chain[1:], strict=True)
+        for element, upper, lower in sorted(parts, key=lambda part: isinstance(part[0], Memory)):
+            match element:
+                case Transistor(nmos=nmos):
+                    size = f"w={float(nmos.w)!r} l={float(nmos.l)!r}"
+                    lines.append(f"mcell_{k} {upper} gate {lower} 0 access {size}")
+                case Resistor(r=r):
+                    lines.append(f"rseries_{k} {upper} {lower} {float(r)!r}")
+                case Memory():
+                    lines.append(f"xrcell_{k} {upper} {lower} s_{k} {card.name} {own}")
         lines.append(f".ic v(s_{k})={start!r}")
     return "\n".join([*lines, f".options {WRITE_OPTIONS}", ".end"]) + "\n"

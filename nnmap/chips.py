@@ -8,8 +8,8 @@ import numpy as np
 from torch import nn
 
 from netlists.defect_rates import DefectRates
-from netlists.defects import sample_defects
-from netlists.faults import FaultRates, sample_faults
+from netlists.faults import FaultRates
+from netlists.sampling import sample_defects, sample_faults
 from netlists.variation import Variation, vary
 from nnmap.convert import mapped_layers, replace_layers
 from nnmap.fitting import fit_linear

@@ -7,8 +7,9 @@ from importlib import metadata
 import numpy as np
 
 from circuitsim import effective_conductance, operator_memory
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
-from netlists.tile import FloatArray, Tile
+from netlists.tile import Tile
 from nnmap.linear_fit import InputCurve, column_gains
 from nnmap.matrix import Matrix
 from nnmap.operator_store import OperatorStore, digest

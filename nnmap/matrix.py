@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from netlists.arrays import FloatArray
 from netlists.defects import Defects
 from netlists.errors import InputError
 from netlists.faults import FaultMap
-from netlists.tile import FloatArray, Tile, TileSpec
+from netlists.tile import Tile, TileSpec
 from nnmap.encode import Encoding
 from nnmap.placement import Placement
 

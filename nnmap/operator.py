@@ -6,8 +6,9 @@ from enum import Enum
 import numpy as np
 
 from circuitsim.cells.calibrate_secant import calibrate
+from netlists.arrays import FloatArray
 from netlists.cells import OneR, is_linear
-from netlists.tile import FloatArray, TileSpec
+from netlists.tile import TileSpec
 
 
 class Fidelity(Enum):

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
-from netlists.tile import FloatArray
 
 VERSION = 1
 APPLICATION_ID = 0x78626F70  # "xbop"

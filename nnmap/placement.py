@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netlists.tile import FloatArray, TileSpec
+from netlists.arrays import FloatArray
+from netlists.tile import TileSpec
 from nnmap.encode import Encoding
 
 

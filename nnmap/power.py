@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from circuitsim import solve
-from netlists.tile import Drive, FloatArray, Tile
+from netlists.arrays import FloatArray
+from netlists.tile import Drive, Tile
 from nnmap.convert import mapped_layers
 from nnmap.layers import MappedLayer
 from nnmap.operator import Fidelity

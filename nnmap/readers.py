@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from circuitsim import solve
+from netlists.arrays import FloatArray
 from netlists.cells import is_linear
 from netlists.errors import InputError
-from netlists.tile import Drive, FloatArray, Tile
+from netlists.tile import Drive, Tile
 from nnmap.extraction import Extraction, fitted_gains, nominal_operators
 from nnmap.linear_fit import InputCurve, solve_nonlinear_tile
 from nnmap.matrix import Matrix

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from circuitsim import solve
 from netlists import Drive
-from netlists.tile import FloatArray, Tile, TileSpec
+from netlists.arrays import FloatArray
+from netlists.tile import Tile, TileSpec
 from nnmap import Fidelity, MappedLayer, at_fidelity, mapped_layers
 from validation.campaign import Task
 from validation.experiment import faulty_chip

@@ -8,9 +8,8 @@ import numpy as np
 from circuitsim.cells.measure import measure_currents
 from circuitsim.cells.secant import SecantModel
 from circuitsim.cells.surface import CellSurface
-from netlists.cells import Cell, OneR
+from netlists.cells import Cell, SubcktCell
 from netlists.errors import InputError
-from netlists.subckt_cell import SubcktCell
 
 N_SAMPLES = 129
 N_HELD_OUT = 256
@@ -18,25 +17,17 @@ STATE_STEPS = 65
 MARGIN = 4.0  # calibrated range beyond [HRS, all memories LRS], as a factor on either side
 
 
-def state_range(cell: Cell) -> tuple[float, float]:
-    """States that are calibrated, S over all memories of a cell: its two, and room for variation.
-
-    A subcircuit whose states are parameters has no states but those between its two.
-    """
-    if isinstance(cell, SubcktCell) and cell.by_parameters:
-        return cell.rram.g_hrs, cell.rram.g_lrs
-    return cell.rram.g_hrs / MARGIN, cell.rram.g_lrs * cell.n_rram * MARGIN
-
-
 @functools.lru_cache(maxsize=64)
 def calibrate(cell: Cell, v_read: float) -> SecantModel:
-    """Calibrate a transistor cell at a read voltage, V; repeated calls return the same model.
+    """Calibrate a cell at a read voltage, V; repeated calls return the same model.
 
     Raises InputError for a cell that needs no calibration, MissingToolError without ngspice.
     """
-    if isinstance(cell, OneR):
-        raise InputError("OneR has no transistor; its conductance needs no calibration.")
-    low, high = state_range(cell)
+    if cell.is_bare:
+        raise InputError(
+            f"{type(cell).__name__} is its memory alone; its conductance needs no calibration."
+        )
+    low, high = cell.reach(MARGIN)
     g = np.geomspace(low, high, N_SAMPLES)
     held_out = np.exp(np.random.default_rng(0).uniform(np.log(low), np.log(high), size=N_HELD_OUT))
     sampled = np.concatenate([g, held_out])

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from circuitsim.cells.calibrate_secant import calibrate, state_range
+from circuitsim.cells.calibrate_secant import MARGIN, calibrate
 from circuitsim.cells.measure import measure_currents, netlist_sha256
 from circuitsim.cells.polynomial import PolynomialSurface, fit_polynomials, term_powers
 from circuitsim.cells.series import SeriesSurface, spline_coefficients
-from circuitsim.cells.surface import TARGET_MAX, TARGET_P99, CellSurface, FloatArray, StateError
-from netlists.cells import Cell, OneR
-from netlists.devices import OhmicRram, SinhConduction
+from circuitsim.cells.surface import TARGET_MAX, TARGET_P99, CellSurface, StateError
+from netlists.arrays import FloatArray
+from netlists.cells import Cell
 from netlists.errors import InputError
 from netlists.spice import NONLINEAR_OPTIONS
-from netlists.subckt_cell import SubcktCell
 
 # (degree in the voltages, degree in the state, samples of each voltage, samples of the state): the
 # first does for a transistor that is well on, the second for one that comes close to saturation.
@@ -33,7 +32,6 @@ GOOD_ENOUGH = 0.3  # of the targets; held-out errors at which no finer grade is 
 WORTH_IT = 0.7  # what a finer grade must bring the errors to for the next one to be tried
 RIPPLE = TARGET_MAX  # how far a current may fall where it should rise, of full scale
 HELD_OUT_DRIVES, HELD_OUT_SENSES, HELD_OUT_STATES = 32, 24, 72
-G_SHORT = 1e4  # S; a memory that leaves a transistor all but 1e-7 of the voltage
 
 
 class _HeldOut:
@@ -41,7 +39,7 @@ class _HeldOut:
 
     def __init__(self, cell: Cell, v_low: float, v_high: float, levels: tuple[float, ...]) -> None:
         rng = np.random.default_rng(0)
-        low, high = state_range(cell)
+        low, high = cell.reach(MARGIN)
         hrs, lrs = cell.rram.g_hrs, cell.rram.g_lrs * cell.n_rram
         names = _level_names(levels, hrs, lrs)
         bands = [(name, g, g, HELD_OUT_SENSES) for name, g in zip(names, levels, strict=True)]
@@ -100,7 +98,7 @@ def _spread(low: float, high: float, n: int) -> FloatArray:
 
 
 def _polynomials(cell: Cell, common: dict[str, Any]) -> Iterator[PolynomialSurface]:
-    """One fit a grade."""
+    """One fit per grade."""
     v_low, v_high, low, high = (common[key] for key in ("v_low", "v_high", "g_low", "g_high"))
     r_series = calibrate(cell, min(abs(v) for v in (v_low, v_high) if v)).r_series[-1]
     # A subcircuit may hold less than its state suggests; some share must remain to divide by.
@@ -122,28 +120,10 @@ def _polynomials(cell: Cell, common: dict[str, Any]) -> Iterator[PolynomialSurfa
         yield replace(blank, coefficients=found)
 
 
-def _memory_sides(cell: Cell) -> tuple[bool, ...]:
-    """On which side of its transistor a memory of known law may be: True for the drive line's.
-
-    A subcircuit that takes a conductance may be an ohmic memory on either side; where it is no such
-    thing, the held-out error tells.
-    """
-    if isinstance(cell, OneR):
-        return ()
-    if isinstance(cell, SubcktCell):
-        return () if cell.by_parameters or "gate" not in cell.ports else (True, False)
-    known = isinstance(cell.rram, OhmicRram | SinhConduction)
-    return (cell.drive_line == "BL",) if known else ()
-
-
 def _series(cell: Cell, common: dict[str, Any], memory_on_drive: bool) -> Iterator[SeriesSurface]:
-    """One table a number of knots."""
-    bend, backward, g_short, shorted = 0.0, 1.0, 100 * cell.rram.g_lrs, cell
-    if not isinstance(cell, OneR | SubcktCell):
-        if isinstance(cell.rram, SinhConduction):
-            bend, backward = 1 / cell.rram.v0, cell.rram.backward
-        g_short = G_SHORT
-        shorted = replace(cell, rram=OhmicRram(r_lrs=1 / g_short, r_hrs=cell.rram.r_hrs))
+    """One table per number of knots."""
+    bend, backward = cell.rram.bend or (0.0, 1.0)
+    shorted, g_short = cell.with_memory_shorted()
     for n in KNOTS:
         table = _transistor_table(
             shorted, common["v_low"], common["v_high"], n, g_short, memory_on_drive
@@ -170,11 +150,19 @@ def _transistor_table(
     return spline_coefficients(np.array(along))
 
 
+def require_calibrated(cell: Cell) -> None:
+    """Raise InputError for a cell that is solved with its own equation."""
+    if cell.is_bare:
+        raise InputError(
+            f"{type(cell).__name__} is solved with its own equation; it needs no surface."
+        )
+
+
 @functools.lru_cache(maxsize=32)
 def calibrate_surface(
     cell: Cell, v_low: float, v_high: float, levels: tuple[float, ...] | None = None
 ) -> CellSurface:
-    """Calibrate a transistor cell over [v_low, v_high], V, on both of its lines.
+    """Calibrate a cell over [v_low, v_high], V, on both of its lines.
 
     Node voltages of a tile never leave the range that its inputs and 0 V span, so that range is
     enough. levels: states, S over all memories of the cell, whose error is reported one by one
@@ -185,19 +173,18 @@ def calibrate_surface(
     `on_target` says whether they are as small as they are meant to be. Repeated calls return the
     same surface.
 
-    Raises InputError for a cell without a transistor, an empty range, a range that lacks 0 V or
+    Raises InputError for a cell that is its memory alone, an empty range, a range that lacks 0 V or
     leaves the memory's, levels outside [HRS, LRS], or a cell whose fitted current does not rise;
     MissingToolError without ngspice.
     """
-    if isinstance(cell, OneR):
-        raise InputError("OneR is solved with its own equation; it needs no surface.")
+    require_calibrated(cell)
     if not v_low <= 0 <= v_high or v_low == v_high:
         raise InputError(
             f"calibrate_surface: [{v_low!r}, {v_high!r}] V must be a range that holds 0 V, where "
             "columns are sensed."
         )
     cell.rram.secant_factor(v_high - v_low)  # raises beyond the memory's fitted range
-    low, high = state_range(cell)
+    low, high = cell.reach(MARGIN)
     hrs, lrs = cell.rram.g_hrs, cell.rram.g_lrs * cell.n_rram
     levels = (hrs, lrs) if levels is None else levels
     outside = [g for g in levels if not low <= g <= high]
@@ -212,7 +199,7 @@ def calibrate_surface(
     common = {
         "cell": repr(cell),
         "netlist_sha256": netlist_sha256(cell),
-        "v_gate": cell.v_gate,
+        "v_gate": 0.0 if cell.gate is None else cell.gate.v,
         "v_low": v_low,
         "v_high": v_high,
         "g_low": low,
@@ -223,7 +210,7 @@ def calibrate_surface(
     }
     best: CellSurface | None = None
     forms: list[Iterator[CellSurface]] = [_polynomials(cell, common)]
-    forms += [_series(cell, common, side) for side in _memory_sides(cell)]
+    forms += [_series(cell, common, side) for side in cell.memory_sides]
     for form in forms:
         before = np.inf
         for surface in form:

@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitsim.solution import FloatArray
 from circuitsim.spice.batch import solve_circuit
+from netlists.arrays import FloatArray
 from netlists.build import build_circuit
 from netlists.cells import Cell
 from netlists.defects import Defects
 from netlists.spice import to_spice
-from netlists.subckt_cell import SubcktCell
-from netlists.tile import Drive, Tile, TileSpec, Wires
+from netlists.tile import Drive, Tile, TileSpec
+from netlists.wires import Wires
 
 PERFECT = Wires(r_row_segment=0.0, r_col_segment=0.0)
 
@@ -51,6 +51,6 @@ def netlist_sha256(cell: Cell) -> str:
     spec = TileSpec(rows=1, cols=1, wires=PERFECT, cell=cell)
     tile = Tile(spec=spec, g=np.full(spec.g_shape, cell.rram.g_lrs))
     text = to_spice(build_circuit(tile, Drive(v=[1.0])))
-    if isinstance(cell, SubcktCell):
-        text = text.replace(str(cell.path), cell.sha256).replace(str(cell.osdi), "osdi")
+    for path, content in cell.files.items():
+        text = text.replace(path, content)
     return hashlib.sha256(text.encode()).hexdigest()

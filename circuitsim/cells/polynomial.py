@@ -7,7 +7,8 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
 
-from circuitsim.cells.surface import CellSurface, FloatArray
+from circuitsim.cells.surface import CellSurface
+from netlists.arrays import FloatArray
 
 
 def term_powers(degree: int) -> NDArray[np.int64]:

@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.interpolate import PchipInterpolator
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 
 FORMAT = "xbarverify-secant-2"
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitsim.cells.series_kernels import series_points
-from circuitsim.cells.surface import CellSurface, FloatArray
+from circuitsim.cells.surface import CellSurface
+from netlists.arrays import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

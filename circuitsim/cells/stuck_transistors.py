@@ -16,10 +16,10 @@ from circuitsim.cells.calibrate_secant import MARGIN
 from circuitsim.cells.measure import measure_currents
 from circuitsim.cells.polynomial import PolynomialSurface, term_powers
 from circuitsim.cells.surface import CellSurface, StateError
-from circuitsim.solution import FloatArray
+from netlists.arrays import FloatArray
 from netlists.cells import Cell
 from netlists.defects import Defects
-from netlists.devices import OhmicRram, Rram
+from netlists.devices import Rram
 from netlists.errors import InputError
 from netlists.spice import NONLINEAR_OPTIONS
 from netlists.tile import Access
@@ -39,7 +39,7 @@ def shorted_current(rram: Rram, g: ArrayLike, r: float, v: ArrayLike) -> FloatAr
     model. Raises InputError beyond the fitted range of the memory.
     """
     states, volts = np.broadcast_arrays(np.asarray(g, float), np.asarray(v, float))
-    if isinstance(rram, OhmicRram):
+    if rram.is_ohmic:
         return np.asarray(volts * states / (1 + states * r))
     if r == 0:
         return rram.current(volts, states)
@@ -71,7 +71,7 @@ def off_surface(cell: Cell, v_low: float, v_high: float) -> PolynomialSurface:
     line is a threshold below ground: no polynomial follows that.
     """
     v_low, v_high = min(v_low, 0.0), max(v_high, 0.0)
-    low, high = cell.rram.g_hrs / MARGIN, cell.rram.g_lrs * cell.n_rram * MARGIN
+    low, high = cell.reach(MARGIN)
     full_scale = cell.rram.g_lrs * cell.n_rram * (v_high - v_low)
     scale = 2.0 / (v_high - v_low)
 
@@ -200,7 +200,11 @@ def with_defective_cells(
     if shorted.any():
         states, where = np.unique(g[shorted], return_inverse=True)
         fitted, raised = _shorted_polynomials(
-            cell.rram, states, r_short, v_span=surface.v_high - surface.v_low, least=degree
+            cell.rram,
+            states,
+            r_short + cell.r_fixed,
+            v_span=surface.v_high - surface.v_low,
+            least=degree,
         )
         found.append((shorted, fitted[where], raised))
     most = max([degree, *(each for _, _, each in found)])

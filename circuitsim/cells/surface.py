@@ -4,11 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
-
-FloatArray = NDArray[np.float64]
 
 TARGET_MAX, TARGET_P99 = 1e-4, 1e-5  # held-out error of the current, of full scale
 

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +18,9 @@ class Crossbar:
     sense terminal at 0 V: both [tiles, rows, cols], or [1, rows, cols] where all tiles share them.
     """
 
-    g_cell: Array
-    g_row: Array
-    g_col: Array
+    g_cell: FloatArray
+    g_row: FloatArray
+    g_col: FloatArray
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -29,7 +28,7 @@ class Crossbar:
         tiles, rows, cols = self.g_cell.shape
         return tiles, rows, cols
 
-    def tile(self, k: int) -> tuple[Array, Array, Array]:
+    def tile(self, k: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(g_row, g_col, g_cell) of one tile, each [rows, cols], contiguous."""
         row, col = (g[k if len(g) > 1 else 0] for g in (self.g_row, self.g_col))
         return row, col, self.g_cell[k]

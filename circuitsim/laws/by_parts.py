@@ -6,8 +6,8 @@ import numpy as np
 
 from circuitsim.cells.series import SeriesSurface
 from circuitsim.cells.series_kernels import series_step
-from circuitsim.cells.surface import FloatArray
 from circuitsim.laws.law import LEAST, Iterate
+from netlists.arrays import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

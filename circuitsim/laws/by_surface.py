@@ -8,7 +8,7 @@ from circuitsim.cells.polynomial import term_powers
 from circuitsim.cells.surface import CellSurface
 from circuitsim.laws.kernels import surface_step
 from circuitsim.laws.law import LEAST, Iterate
-from circuitsim.solution import FloatArray
+from netlists.arrays import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

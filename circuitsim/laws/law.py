@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from circuitsim.solution import FloatArray
+from netlists.arrays import FloatArray
 
 LEAST = 1e-18  # S; what ngspice is asked to keep in every transistor (gmin)
 

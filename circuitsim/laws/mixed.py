@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitsim.cells.surface import FloatArray
 from circuitsim.laws.by_parts import SeriesLaw
 from circuitsim.laws.law import CellLaw, Iterate
+from netlists.arrays import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

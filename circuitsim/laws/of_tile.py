@@ -9,14 +9,13 @@ from circuitsim.cells.polynomial import PolynomialSurface
 from circuitsim.cells.series import SeriesSurface
 from circuitsim.cells.stuck_transistors import with_defective_cells
 from circuitsim.cells.surface import CellSurface
-from circuitsim.laws.by_equation import SinhLaw
+from circuitsim.laws.by_equation import EquationLaw, SinhLaw
 from circuitsim.laws.by_parts import SeriesLaw
 from circuitsim.laws.by_surface import SurfaceLaw
 from circuitsim.laws.law import CellLaw
 from circuitsim.laws.mixed import MixedLaw
-from circuitsim.solution import FloatArray
-from netlists.cells import OneR
-from netlists.devices import SinhConduction
+from netlists.arrays import FloatArray
+from netlists.devices import Rram, SinhConduction
 from netlists.errors import InputError
 from netlists.tile import Access, Tile
 
@@ -31,16 +30,8 @@ def cell_law(
     """
     cell = tile.spec.cell
     g = tile.g_device if tile.g_device.ndim == 2 else tile.g_device.sum(axis=2)
-    if isinstance(cell, OneR):
-        if not isinstance(cell.rram, SinhConduction):
-            raise InputError(f"{cell!r} obeys Ohm's law; solve it with 'dissection'.")
-        span = max(v_high, 0.0) - min(v_low, 0.0)
-        if span > cell.rram.v_max * (1 + 1e-12):
-            raise InputError(
-                f"inputs from {v_low:.6g} V to {v_high:.6g} V can put {span:.6g} V across a memory "
-                f"fitted up to v_max={cell.rram.v_max!r} V; lower the inputs."
-            )
-        return SinhLaw(rram=cell.rram, g=np.ascontiguousarray(g))
+    if cell.is_bare:
+        return _own_law(cell.rram, np.ascontiguousarray(g), v_low, v_high)
     if surface is None:
         v_read = tile.spec.v_read
         least, most = min(v_low, -v_read if v_low < 0 else 0.0), max(v_high, v_read)
@@ -80,6 +71,21 @@ def cell_law(
             r_short=tile.defects.r_short,
         )
     return SurfaceLaw(surface=surface, degree=degree, polynomials=np.ascontiguousarray(polynomials))
+
+
+def _own_law(rram: Rram, g: FloatArray, v_low: float, v_high: float) -> CellLaw:
+    """Bare memories of states g [rows, cols], S, by their own equation."""
+    if rram.is_ohmic:
+        raise InputError(f"{rram!r} obeys Ohm's law; solve it with 'dissection'.")
+    span = max(v_high, 0.0) - min(v_low, 0.0)
+    if span > rram.v_max * (1 + 1e-12):
+        raise InputError(
+            f"inputs from {v_low:.6g} V to {v_high:.6g} V can put {span:.6g} V across a memory "
+            f"fitted up to v_max={rram.v_max!r} V; lower the inputs."
+        )
+    if isinstance(rram, SinhConduction):
+        return SinhLaw(rram=rram, g=g)  # compiled
+    return EquationLaw(rram=rram, g=g)
 
 
 def _series_law(tile: Tile, surface: SeriesSurface, g: FloatArray) -> CellLaw:

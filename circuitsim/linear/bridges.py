@@ -21,8 +21,8 @@ from circuitsim.dissection.operator import BATCH
 from circuitsim.dissection.plan import padded
 from circuitsim.dissection.update_kernels import invert
 from circuitsim.linear.tile_arrays import floating_nodes
-from circuitsim.solution import FloatArray
-from netlists.defects import Bridge, bridge_ends
+from netlists.arrays import FloatArray
+from netlists.bridges import Bridge, bridge_ends
 
 WORST_LOSS = 1e5
 """Growth of rounding errors in the k x k system above which a correction is refused."""

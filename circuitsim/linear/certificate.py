@@ -10,8 +10,8 @@ from circuitsim.cells.secant import SecantModel
 from circuitsim.linear.linear_tile import SOLVER, LinearTile, NotStructuredError, prepare
 from circuitsim.linear.nodal import effective_conductance_sparse
 from circuitsim.linear.resistor_tile import linearise
-from circuitsim.solution import FloatArray
-from netlists.defects import bridge_ends
+from netlists.arrays import FloatArray
+from netlists.bridges import bridge_ends
 from netlists.tile import Drive, Tile
 
 LIMIT = 1e-10  # largest residual of an operator that is not solved again
@@ -41,14 +41,11 @@ def _branches(tile: Tile) -> tuple[csr_matrix, FloatArray]:
     Nodes: x row-major, y row-major, sources, sense terminals. A branch leaves the node with +1.
     """
     rows, cols = tile.spec.rows, tile.spec.cols
-    wires = tile.spec.wires
     x = np.arange(rows * cols).reshape(rows, cols)
     y = rows * cols + x
     source = 2 * rows * cols + np.arange(rows)
     sense = 2 * rows * cols + rows + np.arange(cols)
-    along, down = np.array(wires.r_row_segment), np.array(wires.r_col_segment)
-    along[:, 0] += wires.r_driver
-    down[-1] += wires.r_sense
+    along, down = tile.wires.in_series(rows, cols)
     start = [np.column_stack([source, x[:, :-1]]), y, x]
     end = [x, np.vstack([y[1:], sense]), y]
     parts = [1 / along, 1 / down, tile.g_device]

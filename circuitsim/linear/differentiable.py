@@ -5,15 +5,13 @@
 with du and dl the drops over a cell under 1 V at row m and under 1 V at sense terminal n.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from circuitsim.dissection.torch_backend import effective_operator_torch
 from circuitsim.dissection.torch_function import exact_operator
-from circuitsim.linear.tile_arrays import has_perfect_conductor
 from netlists.errors import InputError
-from netlists.tile import Wires
+from netlists.wires import Wires
 
 
 def differentiable_conductance(g_cell: Tensor, wires: Wires) -> Tensor:
@@ -38,10 +36,7 @@ def differentiable_conductance(g_cell: Tensor, wires: Wires) -> Tensor:
 
 def _segments(wires: Wires, rows: int, cols: int) -> tuple[Tensor, Tensor]:
     """Conductances of all segments, S [1, rows, cols] each, drivers and senses folded in."""
-    full = wires.expand(rows, cols)
-    if has_perfect_conductor(full):
+    along, down = wires.in_series(rows, cols)
+    if not (along.min() > 0 and down.min() > 0):
         raise InputError("a segment of 0 ohm merges two nodes; give it a resistance.")
-    along, down = np.array(full.r_row_segment), np.array(full.r_col_segment)
-    along[:, 0] += full.r_driver
-    down[-1] += full.r_sense
     return torch.from_numpy(1 / along)[None], torch.from_numpy(1 / down)[None]

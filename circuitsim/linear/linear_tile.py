@@ -12,9 +12,11 @@ from circuitsim.linear.nodal import effective_conductance_sparse
 from circuitsim.linear.resistor_tile import linearise
 from circuitsim.linear.tile_arrays import crossbar_of, has_perfect_conductor
 from circuitsim.linear.tile_solution import solution_of
-from circuitsim.solution import FloatArray, Solution
+from circuitsim.solution import Solution
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
-from netlists.tile import Drive, Tile, Wires
+from netlists.tile import Drive, Tile
+from netlists.wires import Wires
 
 SOLVER = "dissection"
 
@@ -106,7 +108,7 @@ def prepare(tile: Tile, *, model: SecantModel | None = None) -> LinearTile:
     the general solver handles those.
     """
     linear = linearise(tile, model=model)
-    if has_perfect_conductor(linear.spec.wires):
+    if has_perfect_conductor(linear):
         raise NotStructuredError(
             "prepare: a segment of 0 ohm merges two nodes; give it a resistance or "
             "use solve(..., solver='nodal')."

@@ -13,7 +13,8 @@ from scipy.sparse import coo_matrix, csc_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import SuperLU, splu
 
-from circuitsim.solution import FloatArray, Solution, assemble_solution
+from circuitsim.solution import Solution, assemble_solution
+from netlists.arrays import FloatArray
 from netlists.build import build_circuit
 from netlists.cells import is_linear
 from netlists.circuit import GROUND, Circuit

@@ -10,7 +10,7 @@ from circuitsim.dissection import effective_operator, operator_bytes
 from circuitsim.linear.linear_tile import linear_operator
 from circuitsim.linear.resistor_tile import linearise
 from circuitsim.linear.tile_arrays import crossbar_of, has_perfect_conductor
-from circuitsim.solution import FloatArray
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.tile import Tile
 
@@ -47,7 +47,7 @@ def effective_conductance(
 
 def _operators(tiles: Sequence[Tile], model: SecantModel | None, threads: int | None) -> FloatArray:
     linear = [linearise(tile, model=model) for tile in tiles]
-    plain = [not tile.bridges and not has_perfect_conductor(tile.spec.wires) for tile in linear]
+    plain = [not tile.bridges and not has_perfect_conductor(tile) for tile in linear]
     if all(plain):
         return effective_operator(crossbar_of(linear), threads=threads)
     found = np.empty((len(linear), linear[0].spec.cols, linear[0].spec.rows))

@@ -7,7 +7,7 @@ import numpy as np
 from circuitsim.cells.calibrate_secant import calibrate
 from circuitsim.cells.secant import SecantModel
 from circuitsim.cells.stuck_transistors import off_surface, shorted_current
-from circuitsim.solution import FloatArray
+from netlists.arrays import FloatArray
 from netlists.cells import OneR, is_linear
 from netlists.defects import Defects
 from netlists.devices import OhmicRram
@@ -25,7 +25,7 @@ def cell_conductance(tile: Tile, *, model: SecantModel | None = None) -> FloatAr
     g = tile.g_device
     if g.ndim == 3:
         g = g.sum(axis=2)
-    if isinstance(spec.cell, OneR):
+    if spec.cell.is_bare:
         return g * spec.cell.rram.secant_factor(spec.v_read)
     model = model or calibrate(spec.cell, spec.v_read)
     if (model.cell, model.v_read) != (repr(spec.cell), spec.v_read):
@@ -42,7 +42,8 @@ def cell_conductance(tile: Tile, *, model: SecantModel | None = None) -> FloatAr
         leak = off_surface(spec.cell, 0.0, spec.v_read)(spec.v_read, 0.0, g[off])
         found[off] = np.maximum(leak / spec.v_read, 0.0)
     if shorted.any():
-        i = shorted_current(spec.cell.rram, g[shorted], tile.defects.r_short, spec.v_read)
+        r = tile.defects.r_short + spec.cell.r_fixed
+        i = shorted_current(spec.cell.rram, g[shorted], r, spec.v_read)
         found[shorted] = i / spec.v_read
     return found
 

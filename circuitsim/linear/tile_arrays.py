@@ -8,36 +8,24 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from circuitsim.dissection import Crossbar, crossbar
-from circuitsim.solution import FloatArray
-from netlists.defects import Bridge, bridge_ends
-from netlists.tile import Tile, Wires
+from netlists.bridges import Bridge, bridge_ends
+from netlists.tile import Tile
 
 
-def has_perfect_conductor(wires: Wires) -> bool:
+def has_perfect_conductor(tile: Tile) -> bool:
     """Whether some path between neighbouring nodes has 0 ohm, so that two nodes are one."""
-    row = np.array(wires.r_row_segment)
-    col = np.array(wires.r_col_segment)
-    row[:, 0] += wires.r_driver
-    col[-1] += wires.r_sense
+    row, col = tile.wires.in_series(tile.spec.rows, tile.spec.cols)
     return not (row.min() > 0 and col.min() > 0)
 
 
 def crossbar_of(tiles: Sequence[Tile]) -> Crossbar:
     """Linear tiles of one shape as one batch; wires are stored once where all share them."""
-    wires = [tile.spec.wires for tile in tiles]
+    wires = [tile.wires for tile in tiles]
     if all(other is wires[0] for other in wires):
         wires = wires[:1]
-
-    def stacked(name: str) -> FloatArray:
-        return np.stack([np.asarray(getattr(w, name)) for w in wires])
-
-    return crossbar(
-        np.stack([tile.g_device for tile in tiles]),
-        stacked("r_row_segment"),
-        stacked("r_col_segment"),
-        stacked("r_driver"),
-        stacked("r_sense"),
-    )
+    rows, cols = tiles[0].spec.rows, tiles[0].spec.cols
+    along, down = zip(*(one.in_series(rows, cols) for one in wires), strict=True)
+    return crossbar(np.stack([tile.g_device for tile in tiles]), np.stack(along), np.stack(down))
 
 
 def floating_nodes(

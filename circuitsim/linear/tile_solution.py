@@ -6,8 +6,9 @@ import numpy as np
 
 from circuitsim.dissection import Crossbar
 from circuitsim.linear.tile_arrays import floating_nodes
-from circuitsim.solution import FloatArray, Outcome, Solution
-from netlists.defects import Bridge
+from circuitsim.solution import Outcome, Solution
+from netlists.arrays import FloatArray
+from netlists.bridges import Bridge
 
 
 def solution_of(

@@ -10,7 +10,7 @@ from circuitsim.linear.bridges import BridgeCorrection, ends_of
 from circuitsim.linear.linear_tile import NotStructuredError, prepare
 from circuitsim.linear.nodal import NodalFactorisation
 from circuitsim.linear.tile_arrays import crossbar_of, has_perfect_conductor
-from circuitsim.solution import FloatArray
+from netlists.arrays import FloatArray
 from netlists.build import build_circuit
 from netlists.errors import InputError
 from netlists.tile import Drive, Tile
@@ -56,7 +56,7 @@ class SparseSystem:
         self._ends = ends_of(linear.bridges)
         self._wires = None
         if not self._ends.r.all():
-            if has_perfect_conductor(linear.spec.wires):
+            if has_perfect_conductor(linear):
                 raise InputError(
                     "a bridge of 0 ohm on wires of 0 ohm may carry anything; give the bridge or "
                     "the wires a small resistance such as 1e-3 ohm."

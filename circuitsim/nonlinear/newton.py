@@ -25,7 +25,8 @@ from circuitsim.linear.resistor_tile import as_resistors
 from circuitsim.linear.tile_arrays import crossbar_of, has_perfect_conductor
 from circuitsim.linear.tile_solution import solution_of
 from circuitsim.nonlinear.linear_system import LinearSystem, linear_systems
-from circuitsim.solution import FloatArray, Outcome, Solution
+from circuitsim.solution import Outcome, Solution
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.tile import Drive, Tile
 
@@ -226,7 +227,7 @@ class NonlinearTile:
         i_bridge = np.concatenate([part.i_bridge for _, part in found], axis=1)
         drawn = self._ends.drawn(i_bridge, *v_row.shape[1:]) if self.tile.bridges else None
         linear = as_resistors(self.tile, self.g0)
-        if has_perfect_conductor(linear.spec.wires):
+        if has_perfect_conductor(linear):
             return _ladder_solution(linear, v, v_row, v_col, i_cell, drawn, outcome, seconds)
         return solution_of(
             crossbar_of([linear]),
@@ -258,10 +259,7 @@ def _ladder_solution(
     The residual is then the largest drop that current and resistance do not explain, relative to
     the largest input.
     """
-    wires = tile.spec.wires
-    r_row, r_col = np.array(wires.r_row_segment), np.array(wires.r_col_segment)
-    r_row[:, 0] += wires.r_driver
-    r_col[-1] += wires.r_sense
+    r_row, r_col = tile.wires.in_series(tile.spec.rows, tile.spec.cols)
     leaving, arriving = (
         (i_cell, i_cell) if drawn is None else (i_cell + drawn[0], i_cell - drawn[1])
     )

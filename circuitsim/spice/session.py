@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitsim.solution import FloatArray
+from netlists.arrays import FloatArray
 from netlists.errors import InputError, MissingToolError
 
 INSTALL_ADVICE = """libngspice was not found. Install it with one of

@@ -13,10 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitsim.solution import FloatArray
 from circuitsim.writing.pulse_twin import PulseTwin
+from netlists.arrays import FloatArray, IntArray
 from netlists.cells import Cell
-from netlists.circuit import IntArray
 from netlists.devices import NOMINAL, Deviation, DeviceSpread
 from netlists.errors import InputError
 from netlists.pulse_deck import Pulse, writable
@@ -113,7 +112,7 @@ def nominal_train(cell: Cell, scheme: WriteScheme) -> FloatArray:
 
     The train ends where a pulse adds less than a ten-thousandth of a level step.
     """
-    rram = writable(cell)[1]
+    rram = writable(cell)
     pulses, least = PulseTwin(cell=cell), 1e-4 * scheme.step(cell)
     once = np.ones(1, dtype=np.int64)
     x = np.array([rram.state(rram.g_hrs)])
@@ -160,7 +159,7 @@ def program(
     HRS to LRS, or a cell that cannot be written.
     """
     cell = pulses.cell
-    rram = writable(cell)[1]
+    rram = writable(cell)
     low, high = rram.g_hrs * (1 - 1e-9), rram.g_lrs * (1 + 1e-9)
     wrong = ~((target >= low) & (target <= high))
     if wrong.any():

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitsim.solution import FloatArray
 from circuitsim.spice.session import default_session
 from circuitsim.writing.pulse_twin import PulseTwin
+from netlists.arrays import FloatArray, IntArray
 from netlists.cells import Cell
-from netlists.circuit import IntArray
 from netlists.devices import Deviation, DeviceSpread
 from netlists.pulse_deck import Pulse, write_deck
 

@@ -19,9 +19,8 @@ import numpy as np
 from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
 from circuitsim.cells.measure import measure_currents
-from circuitsim.solution import FloatArray
-from netlists.cells import Cell, OneR
-from netlists.circuit import IntArray
+from netlists.arrays import FloatArray, IntArray
+from netlists.cells import Cell
 from netlists.devices import Deviation, DynamicRram
 from netlists.pulse_deck import Pulse, writable
 
@@ -79,8 +78,8 @@ def seen_fraction(cell: Cell, height: float, *, rising: bool) -> FloatArray | No
     None where the memory stands alone. Raises InputError for a cell that cannot be written,
     MissingToolError without ngspice.
     """
-    kind, rram = writable(cell)
-    if isinstance(kind, OneR):
+    rram = writable(cell)
+    if cell.is_bare:
         return None
     low, high = rram.conductance([1e-4, 1.0]).tolist()
     g = np.geomspace(low, high, STATES)
@@ -117,7 +116,7 @@ class PulseTwin:
         Raises InputError for a cell that cannot be written, MissingToolError where a transistor's
         share must be measured and there is no ngspice.
         """
-        rram = writable(self.cell)[1]
+        rram = writable(self.cell)
         fraction = seen_fraction(self.cell, pulse.height, rising=rising)
         path = travel(rram, rising=rising)
         sign = rram.set_sign * (1 if rising else -1)

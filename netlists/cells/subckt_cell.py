@@ -3,27 +3,26 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
-from netlists.devices import FloatArray, OhmicRram, require_positive
+from netlists.arrays import FloatArray
+from netlists.cells.cell import Cell
+from netlists.cells.elements import Element, Instance
+from netlists.cells.spice_files import read_spice, subckt_ports
+from netlists.devices import OhmicRram, require_positive
 from netlists.errors import InputError
-from netlists.spice_files import read_spice, subckt_ports
+from netlists.gate_lines import Gate, GateLine, require_gate_line
+
+if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
 
 ROLES = ("drive", "sense", "gate")
 State = float | Mapping[str, float]
-GateLine = Literal["row", "column"]
-
-
-def require_gate_line(owner: str, value: str) -> None:
-    """Raise InputError unless `value` says what a gate line serves."""
-    if value not in ("row", "column"):
-        raise InputError(f"{owner}: gate_line={value!r} must be 'row' or 'column'.")
 
 
 def _osdi_library(path: Path) -> Path:
@@ -39,7 +38,7 @@ def _osdi_library(path: Path) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubcktCell:
+class SubcktCell(Cell):
     """A cell whose netlist is a subcircuit in a SPICE file, for instance from a process kit.
 
     path: the file; it is included, so what it includes itself is found relative to it.
@@ -160,8 +159,43 @@ class SubcktCell:
             )
         return OhmicRram(r_lrs=1.0 / self.curve[-1], r_hrs=1.0 / self.curve[0])
 
+    @property
+    def series(self) -> tuple[Element, ...]:
+        """One instance of the subcircuit."""
+        return (Instance(),)
+
+    @property
+    def gate(self) -> Gate | None:
+        """The gate line, where the subcircuit has a port for it."""
+        return Gate(v=self.v_gate, line=self.gate_line) if "gate" in self.ports else None
+
+    @property
+    def memory_sides(self) -> tuple[bool, ...]:
+        """Either, where it may be an ohmic memory and a transistor; the held-out error tells."""
+        return (True, False) if self.gate is not None and not self.by_parameters else ()
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """See `Cell.files`."""
+        return {str(self.path): self.sha256, str(self.osdi): "osdi"}
+
+    def reach(self, margin: float) -> tuple[float, float]:
+        """See `Cell.reach`; states that are parameters end at the two that are given."""
+        return (self.rram.g_hrs, self.rram.g_lrs) if self.by_parameters else super().reach(margin)
+
+    def with_memory_shorted(self) -> tuple[Cell, float]:
+        """See `Cell.with_memory_shorted`: the state alone, its memory is out of reach."""
+        return self, 100 * self.rram.g_lrs
+
+    def at_gate(self, v_gate: float) -> Cell:
+        """See `Cell.at_gate`; conductances that were measured at another gate are forgotten."""
+        moved = super().at_gate(v_gate)
+        return moved if moved is self else replace(self, v_gate=v_gate, curve=())
+
     @cached_property
-    def _place(self) -> PchipInterpolator:
+    def _place(self) -> "PchipInterpolator":
+        from scipy.interpolate import PchipInterpolator  # half of the package's start-up time
+
         return PchipInterpolator(np.log(self.curve), np.linspace(0.0, 1.0, len(self.curve)))
 
     def parameters_of(self, g: FloatArray) -> dict[str, FloatArray]:

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netlists.cells import gate_line_of, has_gate
-from netlists.circuit import FloatArray, IntArray
-from netlists.defects import R_GATE_LEAK, Defects, bridge_ends, gate_islands
+from netlists.arrays import FloatArray, IntArray
+from netlists.bridges import bridge_ends
+from netlists.defects import R_GATE_LEAK, Defects
 from netlists.tile import Tile
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GateLines:
+class GateNodes:
     """Pieces of gate line as nodes to be.
 
     names: gate_k of line k, then gate_i_j of each piece that is cut off, after its first cell.
@@ -29,18 +29,18 @@ class GateLines:
     r: FloatArray
 
 
-def gate_lines(tile: Tile) -> GateLines | None:
+def gate_nodes(tile: Tile) -> GateNodes | None:
     """The gate lines of a tile, or None for cells without a gate.
 
     A piece that no driver reaches gets its leak to ground. A perfect bridge is written as 1 ohm:
     gates draw no current, so that changes no voltage and keeps drivers apart.
     """
     spec = tile.spec
-    if not has_gate(spec.cell):
+    if spec.cell.gate is None:
         return None
     defects = tile.defects or Defects(rows=spec.rows, cols=spec.cols)
-    gate_line = gate_line_of(spec.cell)
-    pieces, driven = gate_islands(defects, gate_line)
+    gate_line = spec.cell.gate.line
+    pieces, driven = defects.gate_islands(gate_line)
     n_lines = spec.rows if gate_line == "row" else spec.cols
     _, first = np.unique(pieces, return_index=True)
     at = dict(zip(pieces.ravel()[first].tolist(), first.tolist(), strict=True))
@@ -60,7 +60,7 @@ def gate_lines(tile: Tile) -> GateLines | None:
         for k in np.flatnonzero(~driven).tolist()
     ]
     labels, a, b, r = zip(*elements, strict=True) if elements else ((), (), (), ())
-    return GateLines(
+    return GateNodes(
         names=tuple(names),
         of_cell=pieces,
         n_lines=n_lines,

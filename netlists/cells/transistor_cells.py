@@ -1,27 +1,18 @@
-"""Cells: what stands between a drive line and a sense line at one crossing.
-
-A cell is data. `netlists.build` turns it into elements, `circuitsim` calibrates it.
-"""
+"""Cells with an access transistor."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from netlists.cells.cell import Cell
+from netlists.cells.elements import Element, Memory, Transistor
 from netlists.devices import OhmicRram, Rram
 from netlists.errors import InputError
-from netlists.subckt_cell import GateLine, SubcktCell, require_gate_line
+from netlists.gate_lines import Gate, GateLine, require_gate_line
 from netlists.transistors import Level1Nmos, Nmos
 
 
 @dataclass(frozen=True, kw_only=True)
-class OneR:
-    """A bare resistive memory between the two lines: no transistor, so no calibration is needed."""
-
-    n_rram: ClassVar[int] = 1
-    rram: Rram = field(default_factory=OhmicRram)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _TransistorCell:
+class _TransistorCell(Cell):
     """What the cells with an access transistor share.
 
     rram: the memory.  nmos: the access transistor.  v_gate: word-line voltage, V.
@@ -52,6 +43,17 @@ class _TransistorCell:
             )
         require_gate_line(type(self).__name__, self.gate_line)
 
+    @property
+    def gate(self) -> Gate:
+        """The word line."""
+        return Gate(v=self.v_gate, line=self.gate_line)
+
+    @property
+    def series(self) -> tuple[Element, ...]:
+        """Memory and transistor, the memory on the side of the bit line."""
+        from_bit_line = Memory(), Transistor(nmos=self.nmos)
+        return from_bit_line if self.drive_line == "BL" else from_bit_line[::-1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class OneTransistorOneR(_TransistorCell):
@@ -65,28 +67,3 @@ class OneTransistorTwoR(_TransistorCell):
     """1T2R: two memories in parallel, in series with one transistor (bnn-1t2r, Fig. 2)."""
 
     n_rram: ClassVar[int] = 2
-
-
-def is_linear(cell: "Cell") -> bool:
-    """Whether the cell obeys Ohm's law, so that its conductance is its memory's."""
-    return isinstance(cell, OneR) and isinstance(cell.rram, OhmicRram)
-
-
-def has_transistor(cell: "Cell") -> bool:
-    """Whether the cell has an access transistor of ours: a subcircuit's own is out of reach."""
-    return isinstance(cell, _TransistorCell)
-
-
-def has_gate(cell: "Cell") -> bool:
-    """Whether gate lines lead to the cell."""
-    return "gate" in cell.ports if isinstance(cell, SubcktCell) else has_transistor(cell)
-
-
-def gate_line_of(cell: "Cell") -> GateLine:
-    """What one gate line serves; raises InputError for a cell without a gate."""
-    if isinstance(cell, OneR) or not has_gate(cell):
-        raise InputError(f"{type(cell).__name__} has no gate line.")
-    return cell.gate_line
-
-
-Cell = OneR | OneTransistorOneR | OneTransistorTwoR | SubcktCell
