@@ -8,7 +8,7 @@ from circuitsim.cells.calibrate_secant import calibrate, measure_states
 from circuitsim.cells.calibrate_surface import calibrate_surface
 from circuitsim.cells.secant import SecantModel
 from circuitsim.cells.surface import CellSurface, StateError
-from circuitsim.compare_solutions import Agreement, compare
+from circuitsim.compare_solutions import Agreement, compare, converter_steps
 from circuitsim.linear.certificate import Certificate, certified_conductance
 from circuitsim.linear.linear_tile import LinearTile, prepare
 from circuitsim.linear.operator import effective_conductance, operator_memory
@@ -49,6 +49,7 @@ __all__ = [
     "cell_conductance",
     "certified_conductance",
     "compare",
+    "converter_steps",
     "default_session",
     "effective_conductance",
     "linearise",

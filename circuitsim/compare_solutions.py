@@ -8,6 +8,15 @@ from circuitsim.solution import Solution
 from netlists.errors import InputError
 
 
+def converter_steps(bits: int) -> int:
+    """Steps of a converter of `bits` from 0 to its full scale: 2^bits codes, one step between two.
+
+    >>> converter_steps(8)
+    255
+    """
+    return int(2**bits - 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
     """Differences of output currents between two solutions.
@@ -24,7 +33,7 @@ class Agreement:
 
     def adc_steps(self, bits: int, *, full_scale: float | None = None) -> float:
         """Largest difference in steps of a converter of `bits` over `full_scale` amperes."""
-        return self.max_abs / (full_scale or self.full_scale) * float(2**bits)
+        return self.max_abs / (full_scale or self.full_scale) * converter_steps(bits)
 
 
 def compare(a: Solution, b: Solution) -> Agreement:

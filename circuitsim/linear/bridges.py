@@ -131,7 +131,7 @@ def correct_for(done: Factorisation, bridges: Sequence[Bridge]) -> BridgeCorrect
     a much larger one, as two bridges to one cut-off line do.
     """
     ends = ends_of(bridges)
-    loose = np.stack(floating_nodes(done.circuit))
+    loose = np.stack(floating_nodes(done.circuit.tile(0)))
     if loose[ends.plane, ends.row, ends.col].any():
         return None
     row_response, col_response = _responses(done, ends)

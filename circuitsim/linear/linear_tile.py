@@ -11,7 +11,7 @@ from circuitsim.linear.bridges import BridgeCorrection, correct_for
 from circuitsim.linear.nodal import effective_conductance_sparse
 from circuitsim.linear.resistor_tile import linearise
 from circuitsim.linear.tile_arrays import crossbar_of, has_perfect_conductor
-from circuitsim.linear.tile_solution import solution_of
+from circuitsim.linear.tile_solution import solution_of_tile
 from circuitsim.solution import Solution
 from netlists.arrays import FloatArray
 from netlists.errors import InputError
@@ -57,12 +57,12 @@ class LinearTile:
             carried = self.correction.apply(*(np.moveaxis(u, 0, -1) for u in (v_row, v_col)))
             drawn = self.correction.ends.drawn(carried, *v_row.shape[1:])
         timings = {"factorise": self.seconds, "solve": time.perf_counter() - start}
-        return solution_of(
-            self.factorisation.circuit,
+        return solution_of_tile(
+            self.factorisation.circuit.tile(0),
             v,
             v_row,
             v_col,
-            self.operator,
+            operator=self.operator,
             solver=SOLVER,
             timings=timings,
             bridges=self.linear.bridges,

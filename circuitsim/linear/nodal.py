@@ -13,7 +13,7 @@ from scipy.sparse import coo_matrix, csc_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import SuperLU, splu
 
-from circuitsim.solution import Solution, assemble_solution
+from circuitsim.solution import Solution, solution_of_circuit
 from netlists.arrays import FloatArray
 from netlists.build import build_circuit
 from netlists.cells import is_linear
@@ -101,7 +101,7 @@ def solve_circuit(circuit: Circuit) -> Solution:
     v_node = factorised.voltages(circuit.sources.v)
     i_source = factorised.source_currents(v_node)
     timings = {"factorise": ready - start, "solve": time.perf_counter() - ready}
-    return assemble_solution(circuit, v_node, i_source, solver=SOLVER, timings=timings)
+    return solution_of_circuit(circuit, v_node, i_source, solver=SOLVER, timings=timings)
 
 
 def effective_conductance_sparse(tile: Tile) -> FloatArray:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from circuitsim.dissection import Crossbar, crossbar
+from netlists.arrays import BoolArray, FloatArray
 from netlists.bridges import Bridge, bridge_ends
 from netlists.tile import Tile
+
+Conductances = tuple[FloatArray, FloatArray, FloatArray]
 
 
 def has_perfect_conductor(tile: Tile) -> bool:
@@ -28,11 +30,24 @@ def crossbar_of(tiles: Sequence[Tile]) -> Crossbar:
     return crossbar(np.stack([tile.g_device for tile in tiles]), np.stack(along), np.stack(down))
 
 
+def conductances_of(tile: Tile) -> Conductances:
+    """Of row segments, column segments and cells of a linear tile, S [rows, cols] each.
+
+    Drivers and sense resistances are part of the first and last segments; 0 ohm is inf.
+    """
+    with np.errstate(divide="ignore"):
+        along, down = (1 / r for r in tile.wires.in_series(tile.spec.rows, tile.spec.cols))
+    return along, down, tile.g_device
+
+
 def floating_nodes(
-    circuit: Crossbar, bridges: Sequence[Bridge] = ()
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Row and column nodes of a one-tile circuit without a path to any terminal, [rows, cols]."""
-    g_row, g_col, g_cell = circuit.tile(0)
+    conductances: Conductances, bridges: Sequence[Bridge] = ()
+) -> tuple[BoolArray, BoolArray]:
+    """Row and column nodes of one tile without a path to any terminal, [rows, cols] each.
+
+    conductances: as `conductances_of` gives them.
+    """
+    g_row, g_col, g_cell = conductances
     rows, cols = g_cell.shape
     none = np.zeros((rows, cols), dtype=bool)
     if g_row.min() > 0 and g_col.min() > 0:
@@ -52,7 +67,9 @@ def floating_nodes(
         links.append((one[first], other[second], np.ones(1)))
     a, b, g = (np.concatenate([np.ravel(link[k]) for link in links]) for k in range(3))
     real = g > 0
-    graph = coo_matrix((g[real], (a[real], b[real])), shape=(2 * n + 1, 2 * n + 1))
+    graph = coo_matrix(
+        (np.ones(np.count_nonzero(real)), (a[real], b[real])), shape=(2 * n + 1, 2 * n + 1)
+    )
     _, island = connected_components(graph, directed=False)
     loose = island[1:] != island[0]
     return loose[:n].reshape(rows, cols), loose[n:].reshape(rows, cols)

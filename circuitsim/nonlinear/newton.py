@@ -22,8 +22,8 @@ from circuitsim.laws.law import CellLaw, Iterate
 from circuitsim.laws.of_tile import cell_law
 from circuitsim.linear.bridges import BridgeEnds, ends_of
 from circuitsim.linear.resistor_tile import as_resistors
-from circuitsim.linear.tile_arrays import crossbar_of, has_perfect_conductor
-from circuitsim.linear.tile_solution import solution_of
+from circuitsim.linear.tile_arrays import conductances_of
+from circuitsim.linear.tile_solution import solution_of_tile
 from circuitsim.nonlinear.linear_system import LinearSystem, linear_systems
 from circuitsim.solution import Outcome, Solution
 from netlists.arrays import FloatArray
@@ -227,14 +227,11 @@ class NonlinearTile:
         i_bridge = np.concatenate([part.i_bridge for _, part in found], axis=1)
         drawn = self._ends.drawn(i_bridge, *v_row.shape[1:]) if self.tile.bridges else None
         linear = as_resistors(self.tile, self.g0)
-        if has_perfect_conductor(linear):
-            return _ladder_solution(linear, v, v_row, v_col, i_cell, drawn, outcome, seconds)
-        return solution_of(
-            crossbar_of([linear]),
+        return solution_of_tile(
+            conductances_of(linear),
             v,
             v_row,
             v_col,
-            None,
             solver=SOLVER,
             timings=seconds,
             i_cell=i_cell,
@@ -242,53 +239,6 @@ class NonlinearTile:
             bridges=self.tile.bridges,
             drawn=drawn,
         )
-
-
-def _ladder_solution(
-    tile: Tile,
-    v: FloatArray,
-    v_row: FloatArray,
-    v_col: FloatArray,
-    i_cell: FloatArray,
-    drawn: tuple[FloatArray, FloatArray] | None,
-    outcome: Outcome,
-    timings: dict[str, float],
-) -> Solution:
-    """A Solution where segments may have 0 ohm: their currents are sums, not drops over ohms.
-
-    The residual is then the largest drop that current and resistance do not explain, relative to
-    the largest input.
-    """
-    r_row, r_col = tile.wires.in_series(tile.spec.rows, tile.spec.cols)
-    leaving, arriving = (
-        (i_cell, i_cell) if drawn is None else (i_cell + drawn[0], i_cell - drawn[1])
-    )
-    i_row = np.cumsum(leaving[:, :, ::-1], axis=2)[:, :, ::-1]
-    i_col = np.cumsum(arriving, axis=1)
-    before = np.concatenate([v[:, :, None], v_row[:, :, :-1]], axis=2) - v_row
-    after = v_col - np.concatenate([v_col[:, 1:], np.zeros_like(v_col[:, :1])], axis=1)
-    off = 0.0
-    for drop, r, i in ((before, r_row, i_row), (after, r_col, i_col)):
-        closed = np.isfinite(r)
-        off = max(off, float(np.abs((drop - np.where(closed, r, 0.0) * i)[:, closed]).max()))
-    scale = float(np.abs(v).max())
-    i_in = leaving.sum(axis=2)
-    return Solution(
-        v_row=v_row,
-        v_col=v_col,
-        i_out=arriving.sum(axis=1),
-        i_in=i_in,
-        kcl_residual=off / scale if scale else 0.0,
-        power=np.einsum("br,br->b", v, i_in),
-        dissipation=np.einsum("brc,brc->b", leaving, v_row)
-        - np.einsum("brc,brc->b", arriving, v_col)
-        + np.einsum("brc,brc->b", i_row, before)
-        + np.einsum("brc,brc->b", i_col, after),
-        outcome=outcome,
-        solver=SOLVER,
-        timings=timings,
-        i_cell=i_cell,
-    )
 
 
 def prepare_nonlinear(

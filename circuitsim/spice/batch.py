@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from circuitsim.solution import Solution, assemble_solution
+from circuitsim.solution import Solution, solution_of_circuit
 from circuitsim.spice.session import NgspiceError, NgspiceSession, default_session
 from netlists.checks import check, without_islands
 from netlists.circuit import GROUND, Circuit
@@ -40,4 +40,4 @@ def solve_circuit(
     # SPICE counts a source's current from plus to minus inside the source.
     i_source = -np.stack([vectors[f"{name}#branch"] for name in circuit.sources.names], axis=1)
     solver = f"ngspice {session.version} ({'KLU' if session.has_klu else 'Sparse 1.3'})"
-    return assemble_solution(circuit, v_node, i_source, solver=solver, timings=timings)
+    return solution_of_circuit(circuit, v_node, i_source, solver=solver, timings=timings)
