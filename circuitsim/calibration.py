@@ -1,4 +1,4 @@
-"""The calibration of a cell as a file: a surface a gate voltage, and how tiles of it fare."""
+"""The calibration of a cell as a file: a surface per gate voltage, and how tiles of it fare."""
 
 import json
 import re
@@ -26,7 +26,7 @@ FORMS: dict[str, type[CellSurface]] = {"polynomials": PolynomialSurface, "series
 class Calibration:
     """A calibrated cell at one or several gate voltages.
 
-    surfaces: one a gate voltage; each says which cell, netlist, simulator and range it comes from
+    surfaces: one per gate voltage; each says which cell, netlist, simulator and range it comes from
     and how large its held-out error is.  tiles: random tiles against ngspice, empty where that was
     left out.
     """
@@ -89,7 +89,7 @@ class Calibration:
             "tiles": [asdict(tile) for tile in self.tiles],
         }
         text = json.dumps(content, indent=1)
-        # A row of numbers a line.
+        # One row of numbers per line.
         text = re.sub(r"\[[^][{}\"]*\]", lambda row: " ".join(row[0].split()), text)
         Path(path).write_text(text + "\n")
 

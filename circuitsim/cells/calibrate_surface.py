@@ -93,7 +93,7 @@ def _is_monotone(surface: CellSurface) -> bool:
 
 
 def _spread(low: float, high: float, n: int) -> FloatArray:
-    """N Chebyshev-Lobatto points from low to high."""
+    """n Chebyshev-Lobatto points from low to high."""
     return np.asarray(low + (high - low) * (1 - np.cos(np.pi * np.arange(n) / (n - 1))) / 2)
 
 

@@ -36,7 +36,7 @@ class SeriesSurface(CellSurface):
 
     @property
     def knots(self) -> float:
-        """Knots of the table a volt."""
+        """Knots of the table per volt."""
         return float((self.table.shape[0] - 3) / (self.v_high - self.v_low))
 
     def _points(self, v_drive: ArrayLike, v_sense: ArrayLike, g: ArrayLike) -> list[FloatArray]:

@@ -58,7 +58,7 @@ class CellSurface(ABC):
 
     @property
     def scale(self) -> float:
-        """Du / d|d| = dt / d(lower voltage), 1/V, of d and t scaled to [-1, 1]."""
+        """du / d|d| = dt / d(lower voltage), 1/V, of d and t scaled to [-1, 1]."""
         return 2.0 / (self.v_high - self.v_low)
 
     @property

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitsim.dissection.crossbar import Crossbar
+from circuitsim.dissection.crossbar_circuit import Crossbar
 from circuitsim.dissection.kernels import (
     eliminate_columns,
     eliminate_shared,
@@ -244,7 +244,7 @@ def node_voltages(
 ) -> tuple[FloatArray, FloatArray]:
     """v_source [batch, rows] -> (v_row, v_col), each [batch, rows, cols], in V.
 
-    The batch is the last axis in memory: both results are transposed views, 16 bytes a node and
+    The batch is the last axis in memory: both results are transposed views, 16 bytes per node and
     input together. Split large batches; every input costs the same.
     """
     done.require_current()

@@ -69,7 +69,7 @@ LEAF_GROUP, MERGE = 0, 1
 
 
 def padded(n: int) -> int:
-    """N rounded up to whole vectors."""
+    """n rounded up to whole vectors."""
     return -(-n // LANES) * LANES
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitsim.dissection.crossbar import Crossbar
+from circuitsim.dissection.crossbar_circuit import Crossbar
 from circuitsim.dissection.operator import (
     Factorisation,
     effective_operator,

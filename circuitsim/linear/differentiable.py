@@ -18,7 +18,7 @@ def differentiable_conductance(g_cell: Tensor, wires: Wires) -> Tensor:
     """Cell conductances, S [tiles, rows, cols] -> operators, S [tiles, cols, rows].
 
     In main memory the compiled solver runs forwards and the adjoint formula backwards, in O(n^3)
-    time and O(n^2) memory a tile, always in float64. On another device plain torch operations run
+    time and O(n^2) memory per tile, always in float64. On another device plain torch operations run
     there, in the dtype of `g_cell`: float32 is the caller's explicit choice.
 
     Raises InputError on another rank, on conductances that are negative or not finite, and on

@@ -44,7 +44,7 @@ def _open_library() -> Any:
 
 
 def _run(library: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """Run one command on one netlist; vectors come back as arrays with a value a point.
+    """Run one command on one netlist; vectors come back as arrays with one value per point.
 
     Sources declared `external` take their values at each point from `inputs`, name -> array.
     """

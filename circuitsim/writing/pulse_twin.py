@@ -38,12 +38,12 @@ class Travel:
     x_of_u: CubicHermiteSpline  # the logit of x
 
     def there(self, x: FloatArray) -> FloatArray:
-        """U at states x, any shape."""
+        """u at states x, any shape."""
         inside = np.clip(x, END, 1 - END)
         return np.asarray(self.u_of_x(np.log(inside / (1 - inside))))
 
     def back(self, u: FloatArray) -> FloatArray:
-        """X at u; beyond the table it is the table's end."""
+        """x at u; beyond the table it is the table's end."""
         low, high = self.x_of_u.x[0], self.x_of_u.x[-1]
         return np.asarray(1 / (1 + np.exp(-self.x_of_u(np.clip(u, low, high)))))
 
