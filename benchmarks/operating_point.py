@@ -4,6 +4,7 @@ import numpy as np
 
 from circuitsim.linear.resistor_tile import as_resistors, cell_conductance
 from circuitsim.nonlinear.newton import prepare_nonlinear
+from circuitsim.solution import Outcome
 from netlists.arrays import FloatArray
 from netlists.cells import is_linear
 from netlists.errors import InputError
@@ -25,7 +26,7 @@ def operating_conductance(tile: Tile, inputs: Drive) -> FloatArray:
     v = inputs.for_tile(tile.spec)
     low, high = min(0.0, float(v.min())), max(0.0, float(v.max()))
     found = prepare_nonlinear(tile, v_low=low, v_high=high).solve(inputs)
-    if found.outcome.name == "NOT_CONVERGED":
+    if found.outcome is Outcome.NOT_CONVERGED:
         raise InputError(f"operating_conductance: {found.outcome.value}.")
     assert found.i_cell is not None
     drop = np.nan_to_num(found.v_row - found.v_col)

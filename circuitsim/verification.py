@@ -9,6 +9,7 @@ from circuitsim.cells.measure import measure_currents
 from circuitsim.cells.surface import CellSurface
 from circuitsim.compare_solutions import compare
 from circuitsim.nonlinear.newton import prepare_nonlinear
+from circuitsim.solution import Outcome
 from circuitsim.solvers import solve
 from netlists.arrays import FloatArray
 from netlists.cells import Cell
@@ -48,7 +49,7 @@ class TileCheck:
     def on_target(self) -> bool:
         """Whether the tile was solved and its error is as small as it is meant to be."""
         near = self.max <= TARGET_MAX and self.p99 <= TARGET_P99
-        return near and self.outcome in ("SOLVED", "FLOATING")
+        return near and self.outcome != Outcome.NOT_CONVERGED.name
 
 
 def _random_states(cell: Cell, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:

@@ -181,6 +181,18 @@ def test_a_memory_keeps_its_fitted_range():
 
 
 @pytest.mark.ngspice
+def test_a_memory_with_a_narrow_range_is_calibrated_within_it():
+    cell = OneTransistorOneR(rram=CubicRram(bend_at=0.1, v_max=0.12))
+    spec = TileSpec(
+        rows=3, cols=2, wires=Wires(r_row_segment=1.0, r_col_segment=2.0), cell=cell, v_read=0.1
+    )
+    tile = Tile(spec=spec, g=np.full(spec.g_shape, 1e-4))
+    drive = Drive(v=[0.1, 0.05, 0.0])
+    found = compare(solve(tile, drive, "newton"), solve(tile, drive, "ngspice"))
+    assert found.max_relative <= DEFECTS_NONLINEAR
+
+
+@pytest.mark.ngspice
 def test_a_shorted_transistor_leaves_what_else_is_in_series():
     tile = inject(one_cell(ContactCell(), 1e-4), Defects.at(1, 1, transistor_shorted=[(0, 0)]))
     expected = 0.1 / (1e4 + 300.0 + tile.defects.r_short)

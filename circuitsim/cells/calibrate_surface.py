@@ -154,7 +154,8 @@ def require_calibrated(cell: Cell) -> None:
     """Raise InputError for a cell that is solved with its own equation."""
     if cell.is_bare:
         raise InputError(
-            f"{type(cell).__name__} is solved with its own equation; it needs no surface."
+            f"{type(cell).__name__} is solved with its own equation and needs no surface; leave "
+            "the surface out."
         )
 
 

@@ -22,6 +22,11 @@ from netlists.wires import Wires
 PERFECT = Wires(r_row_segment=0.0, r_col_segment=0.0)
 
 
+def _row_of(cell: Cell, cols: int) -> TileSpec:
+    # No netlist holds the read voltage; it must only be one that the memory allows.
+    return TileSpec(rows=1, cols=cols, wires=PERFECT, cell=cell, v_read=min(0.2, cell.rram.v_max))
+
+
 def measure_currents(
     cell: Cell,
     v_drive: ArrayLike,
@@ -35,7 +40,7 @@ def measure_currents(
     v_drive: V [drives].  v_sense, g_memory: V and S [columns], g over all memories of the cell.
     defects: of the one-row tile of these columns. Raises MissingToolError without ngspice.
     """
-    spec = TileSpec(rows=1, cols=len(g_memory), wires=PERFECT, cell=cell)
+    spec = _row_of(cell, len(g_memory))
     per_device = np.repeat(g_memory / cell.n_rram, cell.n_rram).reshape(spec.g_shape)
     tile = Tile(spec=spec, g=per_device, defects=defects)
     circuit = build_circuit(tile, Drive(v=np.reshape(v_drive, (-1, 1))))
@@ -48,7 +53,7 @@ def measure_currents(
 
 def netlist_sha256(cell: Cell) -> str:
     """SHA-256 of the netlist of one such cell, LRS at 1 V, wherever its files lie."""
-    spec = TileSpec(rows=1, cols=1, wires=PERFECT, cell=cell)
+    spec = _row_of(cell, 1)
     tile = Tile(spec=spec, g=np.full(spec.g_shape, cell.rram.g_lrs))
     text = to_spice(build_circuit(tile, Drive(v=[1.0])))
     for path, content in cell.files.items():
