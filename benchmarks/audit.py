@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor, nn
+from validation.network_audit import audit_network
 
 from netlists import Cell, InputError, OhmicRram, OneR, OneTransistorOneR
 from nnmap import MappingPlan, map_network
 from nnmap.networks.pretrained import NETWORKS, images, plan, pretrained
-from validation.network_audit import audit_network
 
 READS, SAMPLE, IMAGES = 32, 128, 256
 COLUMNS = (

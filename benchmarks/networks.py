@@ -37,8 +37,8 @@ from nnmap import (
     mapping_table,
     resnet20,
 )
-from nnmap.training.data import IMAGENET_MEAN, IMAGENET_STD, load
 from nnmap.networks.pretrained import images, pretrained
+from nnmap.training.data import IMAGENET_MEAN, IMAGENET_STD, load
 
 Result = TypeVar("Result")
 SAMPLE = 128  # training images that set converter ranges

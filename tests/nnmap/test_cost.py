@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from circuitsim.nodal import solve_circuit
+from circuitsim.linear.nodal import solve_circuit
 from netlists import Drive, InputError, OneTransistorOneR, OneTransistorTwoR, TileSpec, Wires
 from netlists.build import build_circuit
 from nnmap import (

@@ -25,9 +25,9 @@ from nnmap import (
 from nnmap import pretrained as shipped
 from nnmap.networks.catalogue import Setting
 from nnmap.networks.cnns import lenet_remeco
-from nnmap.training.data import load
 from nnmap.networks.paper_plans import PLANS
 from nnmap.networks.pretrained import NETWORKS, manifest, plan, pretrained, reference, weights_hash
+from nnmap.training.data import load
 from tests.tolerances import assert_close
 
 MNIST = [name for name, network in NETWORKS.items() if network.dataset == "mnist"]

@@ -20,11 +20,11 @@ from nnmap import (
     quantise_aware,
     resnet20,
 )
+from nnmap.mapping.encode import normalise
+from nnmap.mapping.slicing import Slicing
 from nnmap.training.batch_norm import fold_batch_norms
 from nnmap.training.data import load
-from nnmap.mapping.encode import normalise
 from nnmap.training.quantise import FixedPoint, InputQuantiser, unquantised
-from nnmap.mapping.slicing import Slicing
 from tests.tolerances import assert_close
 
 WIRES = Wires(r_row_segment=1.0, r_col_segment=1.0)
