@@ -206,7 +206,9 @@ def sample_faults(spec: "TileSpec", rates: FaultRates, *, rng: np.random.Generat
     if rates.stuck_at:
         # Of the memories that the two states left; the same ones, and more, at a higher rate.
         left = 1.0 - rates.stuck_lrs - rates.stuck_hrs
-        chosen, state = rng.random((2, *shape))
+        # Drawn plane by plane too, from a stream of its own.
+        planes = rng.spawn(1)[0].random((shape[0], 2, *shape[1:]))
+        chosen, state = planes[:, 0], planes[:, 1]
         kind[(kind == FaultKind.NONE) & (chosen * left < rates.stuck_at)] = FaultKind.STUCK_AT
         rram = spec.cell.rram
         g_stuck = rram.g_hrs * (rram.g_lrs / rram.g_hrs) ** state
