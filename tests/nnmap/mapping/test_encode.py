@@ -51,7 +51,9 @@ def test_binary_weights_take_the_states_of_table_1():
     cell = OneR()
     on, off = cell.rram.g_lrs, cell.rram.g_hrs
     w = np.array([[1.0], [-1.0]])
-    assert_close(programme(w, cell, "pair", rows=2, cols=2).target[0], [[on, off], [off, on]], EXACT)
+    assert_close(
+        programme(w, cell, "pair", rows=2, cols=2).target[0], [[on, off], [off, on]], EXACT
+    )
     mid = (on + off) / 2
     assert_close(
         programme(w, cell, "offset", rows=2, cols=2).target[0], [[on, mid], [off, mid]], EXACT

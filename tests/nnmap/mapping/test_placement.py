@@ -86,9 +86,7 @@ def test_moves_are_no_ops_on_an_ideal_matrix(encoded, cell, negative, move, make
     negative=st.sampled_from(["second read", "negative drive"]),
     seed=st.integers(0, 1000),
 )
-def test_any_layer_may_be_moved_about(
-    inputs, outputs, groups, rows, cols, encoded, negative, seed
-):
+def test_any_layer_may_be_moved_about(inputs, outputs, groups, rows, cols, encoded, negative, seed):
     torch.manual_seed(seed)
     layer = nn.Conv2d(groups * inputs, groups * outputs, (1, 2), groups=groups).double()
     x = torch.randn(2, groups * inputs, 2, 4, dtype=torch.float64)
@@ -246,7 +244,6 @@ def test_most_significant_slices_alone_may_be_held_several_times(name):
     assert_same(network, wide.with_programmes({"": programme}), x)
 
 
-
 def cut(inputs=20, outputs=7, groups=1, *, rows=8, cols=9, name="pair"):
     spec = TileSpec(rows=rows, cols=cols, wires=PERFECT)
     return place(Shape(inputs=inputs, outputs=outputs, groups=groups), spec, encoding(name))
@@ -345,7 +342,9 @@ def test_dropped_and_doubled_weights_are_refused(encoded):
 
     rows = p.row_input.copy()
     rows[0, 3] = -1
-    refused(r"device 0 of the weight from input 3 to output 0 counts 0 times, not once", row_input=rows)
+    refused(
+        r"device 0 of the weight from input 3 to output 0 counts 0 times, not once", row_input=rows
+    )
     outputs, slots = p.col_output.copy(), p.col_slot.copy()
     outputs[0, 0] = slots[0, 0] = -1
     refused("from input 0 to output 0 counts 0 times", col_output=outputs, col_slot=slots)
@@ -393,7 +392,10 @@ def changed(array_of, where, value, **options):
         (changed("col_share", (1, 2), np.nan), "col_share must be finite"),
         (changed("col_slot", (2, 8), -1, name="offset"), "of tile 2 add up to 0, not 1"),
         (changed("col_share", (2, 8), 0.5, name="offset"), r"of tile 2 add up to 0\.5, not 1"),
-        (lambda: replace(cut(), row_flip=np.zeros((6, 7))), r"row_flip\.shape=\(6, 7\) != \(6, 8\)"),
+        (
+            lambda: replace(cut(), row_flip=np.zeros((6, 7))),
+            r"row_flip\.shape=\(6, 7\) != \(6, 8\)",
+        ),
         (lambda: replace(cut(), places=np.zeros((5, 3))), r"places\.shape=\(5, 3\) != \(6, 3\)"),
         (lambda: cut().with_rows(np.zeros((6, 8), int)), r"a permutation of 0\.\.7 for each of 6"),
         (lambda: cut().with_rows(orders(5, 8)), "for each of 6"),
