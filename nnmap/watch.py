@@ -58,17 +58,20 @@ def first_inputs(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -
 def peak_currents(chip: nn.Module, sample: Tensor) -> dict[str, list[Tensor]]:
     """Largest current of each read column of each layer on tiles, by name.
 
-    A, one tensor [read columns] per row group.
+    A, one tensor [read columns] per row group; 0 where nothing reached the layer.
     """
-    peaks: dict[str, list[Tensor]] = {}
+    layers = mapped_layers(chip)
+    peaks = {
+        name: [torch.zeros(len(g.columns), dtype=torch.float64) for g in layer.row_groups]
+        for name, layer in layers.items()
+    }
 
     def see(name: str, layer: nn.Module, x: Tensor) -> None:
         assert isinstance(layer, MappedLayer)
         seen = layer.peak_currents(x)
-        before = peaks.get(name, seen)
-        peaks[name] = [torch.maximum(a, b) for a, b in zip(before, seen, strict=True)]
+        peaks[name] = [torch.maximum(a, b) for a, b in zip(peaks[name], seen, strict=True)]
 
-    watch(chip, mapped_layers(chip), see, sample)
+    watch(chip, layers, see, sample)
     return peaks
 
 
