@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from netlists import OneR, TileSpec, Wires
-from nnmap import LayerOnChip, MappingPlan, Placement, map_network, mapped_layers
+from nnmap import LayerOnChip, MappingPlan, map_network, mapped_layers
 from nnmap.mapping.decode import decoded_weights
 
 PERFECT = Wires(r_row_segment=0.0, r_col_segment=0.0)

@@ -371,7 +371,7 @@ def test_defects_are_drawn_for_every_tile_of_a_chip():
         assert one.faults.sha256 == other.faults.sha256 == third.faults.sha256
         assert one.defects.sha256 == third.defects.sha256 == drawn.defects.sha256
     measured = MeasuredChip(faults={}, defects={"0": [tiles[0].defects] * 2})
-    with pytest.raises(InputError, match="2 maps for the .* tiles of '0'"):
+    with pytest.raises(InputError, match=r"2 maps for the \d+ tiles of '0'"):
         network.on(measured)
     with pytest.raises(InputError, match="no transistor"):
         one_layer(x).on(Chip(defects=DefectRates(**rates)))

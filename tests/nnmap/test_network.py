@@ -1,3 +1,7 @@
+"""Networks to tiles, and onto chips at a fidelity."""
+
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -5,37 +9,45 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from circuitsim import solve
 from netlists import (
+    Drive,
     FaultRates,
     InputError,
-    OneR,
+    LognormalSpread,
     OneTransistorOneR,
-    OneTransistorTwoR,
-    TileSpec,
+    SinhRram,
     Wires,
 )
+from netlists.cells import OneR
 from nnmap import (
+    Chip,
+    Extraction,
     Fidelity,
-    MappingPlan,
-    at_fidelity,
+    MappedNetwork,
+    array_power,
     bnn_mlp,
-    inject_faults,
     map_network,
     mapped_layers,
+    network_errors,
+    workload,
+)
+from nnmap.layers.layer import ClipCount
+from nnmap.network import full_scale
+from tests.nnmap.making import (
+    columns_mixed,
+    half_flipped,
+    layer_of,
+    mapped,
+    only,
+    placed,
+    plan,
+    rng,
+    rows_mixed,
 )
 from tests.tolerances import assert_close
 
-PERFECT = Wires(r_row_segment=0.0, r_col_segment=0.0)
 REAL = Wires(r_row_segment=1.0, r_col_segment=1.0)
-
-
-def plan(wires=PERFECT, *, cell=None, rows=16, cols=12, **options):
-    spec = TileSpec(rows=rows, cols=cols, wires=wires, cell=cell or OneR())
-    return MappingPlan(spec=spec, **{"dac_bits": None, "adc_bits": None, **options})
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
 
 
 @pytest.mark.parametrize("encoding", ["pair", "offset"])
@@ -45,10 +57,10 @@ def test_any_layer_shape_tiles_to_the_same_product(encoding, inputs, outputs, se
     torch.manual_seed(seed)
     layer = nn.Linear(inputs, outputs).double()
     x = torch.randn(7, inputs, dtype=torch.float64)
-    mapped = map_network(layer, plan(encoding=encoding), rng=rng(), sample=x)
+    network = mapped(layer, x, encoding=encoding)
     expected = layer(x).detach().numpy()
     for fidelity in (Fidelity.IDEAL, Fidelity.LINEAR, Fidelity.NONLINEAR):
-        found = at_fidelity(mapped, fidelity)(x).detach().numpy()
+        found = network.on(fidelity=fidelity)(x).detach().numpy()
         assert_close(found, expected, 1e-9, scale=max(1.0, np.abs(expected).max()))
 
 
@@ -62,103 +74,64 @@ def network(sizes=(20, 15, 5)):
 def test_a_network_keeps_its_answers_and_is_left_untouched():
     model, x = network(), torch.rand(32, 20)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    mapped = map_network(model, plan(), rng=rng(), sample=x)
-    assert_close(mapped(x).detach().numpy(), model(x).detach().numpy(), 1e-5)
+    on_tiles = mapped(model, x)
+    assert_close(on_tiles.on()(x).detach().numpy(), model(x).detach().numpy(), 1e-5)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
-    assert [name for name, _ in mapped_layers(mapped)] == ["0", "3"]
+    assert list(on_tiles.programmes) == list(on_tiles.peripheries) == ["0", "3"]
+    assert list(mapped_layers(on_tiles.on())) == ["0", "3"]
+
+
+def test_networks_on_chips_share_nothing_that_changes():
+    x = torch.rand(4, 20)
+    on_tiles = mapped(network(), x, dac_bits=8, adc_bits=8)
+    before = on_tiles.on()(x)
+    one = on_tiles.on(Chip(read_noise=0.1)).train()
+    one(3 * x)  # batch norms adapt, converters count
+    with torch.no_grad():
+        for parameter in one.parameters():
+            parameter.add_(1.0)
+    other = on_tiles.on()
+    assert all(la.clips == ClipCount() for la in mapped_layers(other).values())
+    assert not other.training and torch.equal(other(x), before)
+    assert torch.equal(copy.deepcopy(other)(x), before)
+    noisy = on_tiles.on(Chip(read_noise=0.1, seed=2))
+    assert torch.equal(copy.deepcopy(noisy)(x), noisy(x))
 
 
 def test_converters_cost_little_and_wires_cost_more():
     model, x = network(), torch.rand(64, 20)
     exact = model(x).detach()
-    eight_bits = map_network(model, plan(dac_bits=8, adc_bits=8), rng=rng(), sample=x)
-    lossy = map_network(model, plan(REAL), rng=rng(), sample=x)
+    eight_bits = mapped(model, x, dac_bits=8, adc_bits=8).on()
+    lossy = mapped(model, x, wires=REAL).on(fidelity=Fidelity.LINEAR)
     error = (eight_bits(x) - exact).abs().mean().item()
-    wires = (at_fidelity(lossy, Fidelity.LINEAR)(x) - exact).abs().mean().item()
+    wires = (lossy(x) - exact).abs().mean().item()
     assert 0 < error < wires < 1.0
-    counted = [layer.clips for _, layer in mapped_layers(eight_bits)]
+    counted = [layer.clips for layer in mapped_layers(eight_bits).values()]
     assert all(c.adc_of > 0 and c.adc == 0 for c in counted)
 
 
 def test_without_a_sample_ranges_come_from_drawn_inputs():
     model = network()
-    a, b = (map_network(model, plan(dac_bits=8, adc_bits=8), rng=rng(1)) for _ in range(2))
+    a, b = (map_network(model, plan(dac_bits=8, adc_bits=8), rng=rng(1)).on() for _ in range(2))
     x = torch.rand(4, 20)
     assert torch.equal(a(x), b(x))
-
-
-def test_every_tile_has_its_own_faults_and_equal_seeds_equal_chips():
-    mapped = map_network(network(), plan(), rng=rng(), sample=torch.rand(8, 20))
-    rates = FaultRates.from_ocr(0.2, 1.0)
-
-    def hashes(seed):
-        chip = inject_faults(mapped, rates, rng=rng(seed))
-        return [f.sha256 for _, layer in mapped_layers(chip) for f in layer.matrix.faults]
-
-    assert hashes(1) == hashes(1) != hashes(2)
-    assert len(set(hashes(1))) == len(hashes(1)) > 4
-
-
-def test_variants_share_their_faults_and_rates_nest():
-    x = torch.rand(8, 20)
-
-    def kinds(cell, rate):
-        mapped = map_network(network(), plan(cell=cell), rng=rng(), sample=x)
-        chip = inject_faults(mapped, FaultRates.from_ocr(rate, 1.0), rng=rng(3))
-        return [f.kind for _, layer in mapped_layers(chip) for f in layer.matrix.faults]
-
-    one, two, more = (
-        kinds(OneTransistorOneR(), 0.1),
-        kinds(OneTransistorTwoR(), 0.1),
-        kinds(OneTransistorOneR(), 0.3),
-    )
-    for a, b, c in zip(one, two, more, strict=True):
-        assert np.array_equal(a, b[..., 0])
-        assert (c[a > 0] == a[a > 0]).all()
-
-
-def test_faults_change_the_answer_and_a_perfect_chip_does_not():
-    x = torch.rand(16, 20)
-    mapped = map_network(network(), plan(), rng=rng(), sample=x)
-    perfect = inject_faults(mapped, FaultRates(), rng=rng())
-    faulty = inject_faults(mapped, FaultRates.from_ocr(0.3, 1.0), rng=rng())
-    assert torch.equal(perfect(x), mapped(x))
-    assert (faulty(x) - mapped(x)).abs().max() > 0.1
-
-
-def test_a_screened_offset_column_has_no_faults():
-    mapped = map_network(network(), plan(encoding="offset"), rng=rng(), sample=torch.rand(8, 20))
-    rates = FaultRates.from_ocr(0.5, 1.0)
-    for screened in (True, False):
-        chip = inject_faults(mapped, rates, rng=rng(), offset_faults=not screened)
-        stuck = [f.kind[:, -1].any() for _, la in mapped_layers(chip) for f in la.matrix.faults]
-        assert not any(stuck) if screened else all(stuck)
+    other = map_network(model, plan(dac_bits=8, adc_bits=8), rng=rng(2))
+    assert other.peripheries["0"].dac != mapped_layers(a)["0"].dac
 
 
 @pytest.mark.ngspice
 def test_linear_fidelity_is_the_solved_circuit():
-    from circuitsim import solve
-    from netlists import Drive
-
     x = torch.rand(3, 20, dtype=torch.float64)
-    mapped = map_network(
-        network().double(),
-        plan(REAL, cell=OneTransistorOneR(), fit_inputs=0),
-        rng=rng(),
-        sample=x,
-    )
-    chip = at_fidelity(
-        inject_faults(mapped, FaultRates.from_ocr(0.2, 1.0), rng=rng(9)), Fidelity.LINEAR
-    )
-    name, layer = next(mapped_layers(chip))
-    v = layer.voltages(x)
-    i = layer.currents(v)
-    assert name == "0" and v.shape == (2, 3, 16)
-    for row_tile in range(2):
-        for col_tile in range(layer.matrix.placement.col_tiles):
-            tile = layer.matrix.tile(row_tile * layer.matrix.placement.col_tiles + col_tile)
-            solved = solve(tile, Drive(v=v[row_tile].numpy())).i_out
-            assert_close(i[row_tile, :, col_tile].numpy(), solved, 1e-11)
+    on_tiles = mapped(network().double(), x, wires=REAL, cell=OneTransistorOneR(), fit_inputs=0)
+    chip = on_tiles.on(Chip(rates=FaultRates.from_ocr(0.2, 1.0), seed=9), Fidelity.LINEAR)
+    name, layer = next(iter(mapped_layers(chip).items()))
+    volts = layer.row_voltages(x)
+    assert name == "0" and [v.shape for v in volts] == [(3, 16)] * 2
+    p = layer.programme.placement
+    for k in range(p.tiles):
+        v = volts[p.group_of[k]]
+        solved = solve(layer.on_chip.tile(k), Drive(v=v.numpy())).i_out
+        assert_close(layer.currents_of(k, v).numpy(), solved[:, p.col_slot[k] >= 0], 1e-11)
 
 
 def spoilt():
@@ -173,13 +146,8 @@ def spoilt():
     [
         (lambda: map_network(nn.ReLU(), plan(), rng=rng()), "no nn.Linear"),
         (lambda: map_network(nn.Conv2d(1, 1, 3), plan(), rng=rng()), "give sample"),
-        (lambda: plan(cols=1, encoding="offset"), "at least 2 columns"),
-        (lambda: plan(adc_headroom=0.0), "adc_headroom=0.0"),
-        (lambda: plan(adc_bits=25), r"adc_bits=25 must lie in 1\.\.24"),
-        (lambda: plan(dac_bits=0), r"dac_bits=0 must lie in 1\.\.24"),
-        (lambda: plan(fit_inputs=-1), "fit_inputs=-1"),
         (lambda: map_network(spoilt(), plan(), rng=rng()), "3: the layer holds NaN"),
-        (lambda: map_network(network(), plan(), rng=rng())(torch.rand(2, 9)), r"\(\*, 20\)"),
+        (lambda: map_network(network(), plan(), rng=rng()).on()(torch.rand(2, 9)), r"\(\*, 20\)"),
         (lambda: bnn_mlp((4, 2), "gelu"), "activation='gelu'"),
         (lambda: bnn_mlp((4,)), "sizes"),
     ],
@@ -187,3 +155,170 @@ def spoilt():
 def test_networks_that_cannot_be_mapped_are_refused(make, words):
     with pytest.raises(InputError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        mapped_layers,
+        lambda model: network_errors(model, torch.rand(2, 20)),
+        lambda model: array_power(model, torch.rand(2, 20), rng=rng()),
+        lambda model: workload(model, torch.rand(2, 20)),
+    ],
+    ids=["mapped_layers", "network_errors", "array_power", "workload"],
+)
+def test_an_unmapped_model_is_refused_and_never_silently_healthy(measure):
+    words = "this Sequential has no layers on tiles; map it with map_network"
+    with pytest.raises(InputError, match=words):
+        measure(network())
+    with pytest.raises(InputError, match=words):
+        measure(mapped(network(), torch.rand(2, 20)).skeleton)
+
+
+def test_the_skeleton_alone_does_not_run():
+    x = torch.rand(2, 20)
+    on_tiles = mapped(network(), x)
+    with pytest.raises(InputError, match=r"^0 lies on tiles of no chip; run network.on\(chip"):
+        on_tiles.skeleton(x)
+    with pytest.raises(InputError, match=r"^\(root\) lies on tiles of no chip"):
+        mapped(nn.Linear(20, 3), x).skeleton(x)
+    assert not on_tiles.skeleton.training
+
+
+class Nested(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(20, 9), nn.ReLU(), nn.Sequential(nn.Linear(9, 9), nn.ReLU())
+        )
+        self.head = nn.Linear(9, 3)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+IDEAL, LINEAR, NONLINEAR = Fidelity.IDEAL, Fidelity.LINEAR, Fidelity.NONLINEAR
+
+
+@pytest.mark.parametrize(
+    "asked, found",
+    [
+        (LINEAR, [LINEAR, LINEAR, LINEAR]),
+        ({"head": LINEAR}, [IDEAL, IDEAL, LINEAR]),
+        ({"body": LINEAR}, [LINEAR, LINEAR, IDEAL]),
+        ({"body.2": NONLINEAR, "*": LINEAR}, [LINEAR, NONLINEAR, LINEAR]),
+        ({"*": LINEAR, "body.2": NONLINEAR}, [LINEAR, LINEAR, LINEAR]),
+        ({"body.[01]": LINEAR, "h*": NONLINEAR}, [LINEAR, IDEAL, NONLINEAR]),
+        ({}, [IDEAL, IDEAL, IDEAL]),
+    ],
+)
+def test_fidelities_are_chosen_by_patterns_of_which_the_first_holds(asked, found):
+    torch.manual_seed(0)
+    x = torch.rand(4, 20)
+    on_tiles = mapped(Nested(), x, wires=REAL)
+    chip = on_tiles.on(fidelity=asked)
+    layers = mapped_layers(chip)
+    assert list(layers) == ["body.0", "body.2.0", "head"]
+    assert [layer.fidelity for layer in layers.values()] == found
+    assert torch.equal(chip(x), on_tiles.on()(x)) == (set(found) == {IDEAL})
+
+
+def test_patterns_that_match_nothing_are_refused():
+    on_tiles = mapped(Nested(), torch.rand(4, 20))
+    for pattern in ("tail", "body.1", "body.0.weight", "Head"):
+        with pytest.raises(InputError, match=f"'{pattern}' matches none of the layers body.0, "):
+            on_tiles.on(fidelity={"*": LINEAR, pattern: LINEAR})
+
+
+@pytest.mark.parametrize("cell", [OneR(), OneR(rram=SinhRram())], ids=["ohmic", "sinh"])
+def test_one_extraction_per_chip_however_many_changes_came_before(cell):
+    on_tiles = mapped(Nested().double(), torch.rand(9, 20).double(), wires=REAL, cell=cell)
+    heard = []
+    extraction = Extraction(on_done=heard.append)
+    for change in (rows_mixed, columns_mixed, half_flipped, lambda p: p.replicated(2)):
+        on_tiles = placed(on_tiles, change)
+    assert heard == []
+    chip = Chip(rates=FaultRates.from_ocr(0.1, 1.0), variation=(LognormalSpread(sigma=0.1),))
+    on_tiles.on(chip, extraction=extraction)
+    assert heard == []  # IDEAL needs none
+    on_tiles.on(chip, {"head": LINEAR}, extraction=extraction)
+    assert sum(heard) == on_tiles.programmes["head"].placement.tiles
+    heard.clear()
+    on_tiles.on(chip, LINEAR, extraction=extraction)
+    assert sum(heard) == sum(p.placement.tiles for p in on_tiles.programmes.values()) > 8
+
+
+@pytest.mark.parametrize("adc_range", ["shared", "column", "full"])
+def test_other_programmes_get_ranges_of_their_own(adc_range):
+    torch.manual_seed(0)
+    layer, x = nn.Linear(20, 7).double(), torch.rand(32, 20).double()
+    on_tiles = mapped(layer, x, dac_bits=8, adc_bits=8, adc_range=adc_range, adc_headroom=1.0)
+    programme = only(on_tiles.programmes)
+    brighter = on_tiles.with_programmes({"": programme.with_weights(np.abs(programme.weights))})
+    before, after = (only(n.peripheries).adc.i_max for n in (on_tiles, brighter))
+    if adc_range == "full":
+        assert before == after == full_scale(programme.spec)
+    else:
+        assert np.max(after) > 1.1 * np.max(before)
+    assert only(brighter.peripheries).dac == only(on_tiles.peripheries).dac
+    chip = brighter.on()
+    chip(x)
+    assert layer_of(chip).clips.adc == 0 < layer_of(chip).clips.adc_of
+    moved = placed(on_tiles, rows_mixed)
+    if adc_range == "column":
+        mixed = only(placed(on_tiles, columns_mixed).peripheries).adc.i_max
+        assert not np.array_equal(mixed, before) and np.array_equal(*map(np.sort, (mixed, before)))
+    assert_close(only(moved.peripheries).adc.i_max, before, 1e-12)
+
+
+def test_ranges_are_those_of_the_largest_current_that_was_seen():
+    torch.manual_seed(0)
+    layer, x = nn.Linear(20, 7).double(), torch.rand(32, 20).double()
+    options = {"adc_bits": 8, "adc_headroom": 1.5}
+    bare = layer_of(mapped(layer, x).on())
+    peaks = bare.peak_currents(x)
+    shared = only(mapped(layer, x, **options).peripheries).adc.i_max
+    assert shared == pytest.approx(1.5 * max(float(p.max()) for p in peaks))
+    columns = only(mapped(layer, x, adc_range="column", **options).peripheries).adc.i_max
+    p = bare.programme.placement
+    for group, peak in zip(p.row_groups, peaks, strict=True):
+        found = columns[group.tiles].ravel()[group.columns]
+        assert_close(found, 1.5 * peak.numpy(), 1e-12)
+    assert (columns[p.col_slot < 0] == shared).all()  # unread columns have the layer's
+
+
+def test_programmes_of_no_layer_are_refused_and_equal_ones_change_nothing():
+    x = torch.rand(4, 20)
+    on_tiles = mapped(Nested(), x)
+    programme = on_tiles.programmes["head"]
+    with pytest.raises(InputError, match="'tail' is none of the layers on tiles: body.0, body.2"):
+        on_tiles.with_programmes({"tail": programme})
+    assert on_tiles.with_programmes({"head": programme}) is on_tiles
+    assert on_tiles.with_programmes({}) is on_tiles
+    changed = on_tiles.with_programmes({"head": programme.with_weights(-programme.weights)})
+    assert isinstance(changed, MappedNetwork) and list(changed.programmes) == list(
+        on_tiles.programmes
+    )
+    assert changed.programmes["body.0"] is on_tiles.programmes["body.0"]
+
+
+class Idle(nn.Module):
+    """A layer that never runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.idle = nn.Linear(20, 3), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+@pytest.mark.parametrize("adc_range", ["shared", "column", "full"])
+@pytest.mark.parametrize("cell", [OneR(), OneR(rram=SinhRram())], ids=["ohmic", "sinh"])
+def test_a_layer_that_never_runs_is_no_obstacle(cell, adc_range):
+    torch.manual_seed(0)
+    model, x = Idle().double(), torch.rand(9, 20).double()
+    options = {"dac_bits": 8, "adc_bits": 12, "adc_range": adc_range, "cell": cell}
+    chip = mapped(model, x, wires=REAL, **options).on(fidelity=LINEAR)
+    assert list(mapped_layers(chip)) == ["used", "idle"]
+    assert torch.isfinite(chip(x)).all()
