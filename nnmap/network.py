@@ -1,10 +1,8 @@
 """A network whose layers are programmed for tiles, and the only maker of readers of its chips."""
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,23 +21,11 @@ from nnmap.mapping.converters import Adc
 from nnmap.mapping.periphery import Periphery
 from nnmap.mapping.plan import AdcRange, matches, require_matches
 from nnmap.mapping.programme import Programme
+from nnmap.skeleton import with_layers
+from nnmap.trainable import TrainableNetwork
 from nnmap.watch import peak_currents
 
 NOTHING_SEEN = 1e-6  # converter range of a layer that saw no current, A
-
-
-class OnTiles(nn.Module):
-    """Where a layer that went to tiles stood; the chip's layer takes its place."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Raises InputError: there is no chip here."""
-        raise InputError(
-            f"{self.name or '(root)'} lies on tiles of no chip; run network.on(chip, fidelity)."
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +43,7 @@ class MappedNetwork:
 
     It has no fidelity and no chip: `on` makes a network that runs.
 
-    skeleton: the network with `OnTiles` where layers went to tiles, in eval mode.
+    skeleton: the network with `skeleton.OnTiles` where layers went to tiles, in eval mode.
     programmes, peripheries: by layer name, in order.
     sample: inputs of the whole network that converter ranges are set from.
     fit_inputs: how many of them serve to fit LINEAR where cells bend; 0 for nominal secants.
@@ -114,6 +100,20 @@ class MappedNetwork:
         if few is not None:
             _fit(network, layers, few, extraction or Extraction())
         return network
+
+    def trainable(
+        self,
+        chip: AnyChip | None = None,
+        fidelity: Fidelity = Fidelity.IDEAL,
+        *,
+        every: int = 1,
+    ) -> TrainableNetwork:
+        """The network on a chip with its weights as parameters, in training mode.
+
+        every: at LINEAR, after how many steps the circuit is solved again; see `HeldOperators`.
+        Raises InputError for a fidelity without operators and a chip with bridges between lines.
+        """
+        return TrainableNetwork(self, HEALTHY if chip is None else chip, fidelity, every=every)
 
     def _fidelities(self, fidelity: Fidelity | Mapping[str, Fidelity]) -> dict[str, Fidelity]:
         if isinstance(fidelity, Fidelity):
@@ -179,38 +179,6 @@ def _continuous(adc: Adc) -> Adc:
 def full_scale(spec: TileSpec) -> float:
     """Current of a column whose memories are all LRS, all rows at the read voltage, A."""
     return spec.rows * spec.cell.n_rram * spec.cell.rram.g_lrs * spec.v_read
-
-
-def replace_modules(
-    model: nn.Module,
-    kind: type[nn.Module] | tuple[type[nn.Module], ...],
-    change: Callable[[str, Any], nn.Module],
-) -> nn.Module:
-    """A copy of the network with every module of a kind changed; the original is untouched.
-
-    A module used in several places stays one. `change` gets the modules of `model` itself and must
-    not alter them; one that it gives back unchanged is copied.
-    """
-    # Modules about to be replaced are not copied: they may be most of the memory in use.
-    kept = {id(module): module for module in model.modules() if isinstance(module, kind)}
-    result = copy.deepcopy(model, dict(kept))
-    changed: dict[int, nn.Module] = {}
-    for name, module in list(result.named_modules(remove_duplicate=False)):
-        if not isinstance(module, kind):
-            continue
-        if id(module) not in changed:
-            new = change(name, module)
-            changed[id(module)] = copy.deepcopy(module) if new is module else new
-        if not name:
-            return changed[id(module)]
-        parent = result.get_submodule(name.rpartition(".")[0])
-        setattr(parent, name.rpartition(".")[2], changed[id(module)])
-    return result
-
-
-def with_layers(skeleton: nn.Module, layers: Mapping[str, nn.Module]) -> nn.Module:
-    """A copy of a skeleton with these layers in the places that wait for them."""
-    return replace_modules(skeleton, OnTiles, lambda _, place: layers[place.name])
 
 
 def _evenly(sample: Tensor, count: int) -> Tensor | None:

@@ -14,8 +14,10 @@ from nnmap.mapping.placement import Shape, place
 from nnmap.mapping.plan import MappingPlan
 from nnmap.mapping.programme import Programme
 from nnmap.mapping.window import Window
-from nnmap.network import MappedNetwork, OnTiles, Ranges, replace_modules
+from nnmap.network import MappedNetwork, Ranges
+from nnmap.skeleton import OnTiles, replace_modules
 from nnmap.training.batch_norm import fold_batch_norms
+from nnmap.training.parametrised import weight_form
 from nnmap.watch import largest_inputs
 
 SAMPLE_SIZE = 256  # inputs drawn where the caller has none
@@ -124,6 +126,7 @@ def _programmed(layer: nn.Linear | nn.Conv2d, plan: MappingPlan) -> Programme:
         spec=plan.spec,
         encoding=encoding,
         placement=place(shape, plan.spec, encoding),
+        binary=weight_form(layer) is not None and bool((np.abs(w) == 1).all()),
         offset_faults=plan.offset_faults,
     )
 

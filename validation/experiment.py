@@ -25,10 +25,12 @@ from nnmap import (
 )
 from nnmap import data as datasets
 from validation.campaign import Task
-from validation.config import EvaluationFile, MappingSection
+from validation.config import EvaluationFile
+from validation.files.cell_section import CellSection
+from validation.files.plan_file import MappingSection
+from validation.files.tile_section import TileSection, tile_spec
 from validation.networks import NetworkFile
 from validation.store import canonical
-from validation.tile_sections import CellSection, TileSection, tile_spec
 
 SAMPLE_IMAGES = 512  # training images that set the converter ranges
 BATCH = 250  # test images at a time, which bounds the memory of convolutions

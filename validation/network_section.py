@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, field_validator
 
-from validation.section import Section
+from validation.files.base import Section, tag
 
 if TYPE_CHECKING:  # torch takes seconds to import, and single tiles do without it
     from nnmap import Recipe
@@ -88,15 +88,12 @@ class CatalogueSection(Section):
         return self.name
 
 
-KINDS = ("catalogue", "perceptron")
-
-
 def _kind(section: Any) -> str:
     named = isinstance(section, dict) and "name" in section
-    return KINDS[0] if named or isinstance(section, CatalogueSection) else KINDS[1]
+    return "<catalogue>" if named or isinstance(section, CatalogueSection) else "<perceptron>"
 
 
 NetworkSection = Annotated[
-    Annotated[CatalogueSection, Tag("catalogue")] | Annotated[PerceptronSection, Tag("perceptron")],
+    Annotated[CatalogueSection, tag("catalogue")] | Annotated[PerceptronSection, tag("perceptron")],
     Discriminator(_kind),
 ]

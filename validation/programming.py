@@ -5,10 +5,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import Field
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
@@ -17,97 +15,19 @@ from circuitsim import (
     Programmed,
     PulseAgreement,
     PulseTwin,
-    WriteScheme,
     Writing,
     program,
     pulse_agreement,
 )
-from netlists import Cell, DeviceSpread, InputError, Pulse, TileSpec, Wires
+from netlists import Cell, DeviceSpread, InputError, TileSpec, Wires
 from nnmap import MappingPlan, accuracy, map_network, vary_devices
 from nnmap.networks.pretrained import pretrained, reference
-from validation.config import RunSection
 from validation.experiment import SAMPLE_IMAGES, load_data
+from validation.files.write_file import WriteFile, WrittenNetworkSection
 from validation.plots import write_error_figure
-from validation.section import Section
 from validation.stats import Interval, chip_interval
-from validation.tile_sections import CellSection
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-
-
-class PulseSection(Section):
-    """A pulse: height in V, flat top and edge in s."""
-
-    height: float
-    width: float
-    edge: float
-
-    def build(self) -> Pulse:
-        """The toolkit's pulse."""
-        return Pulse(height=self.height, width=self.width, edge=self.edge)
-
-
-class WriteSection(Section):
-    """[write]: pulses, levels, tolerance in level steps, most correcting pulses."""
-
-    set: PulseSection
-    reset: PulseSection
-    levels: int = 16
-    tolerance: float = 0.25
-    max_pulses: int = 300
-
-    def scheme(self) -> WriteScheme:
-        """The toolkit's scheme."""
-        return WriteScheme(
-            set_pulse=self.set.build(),
-            reset_pulse=self.reset.build(),
-            levels=self.levels,
-            tolerance=self.tolerance,
-            max_pulses=self.max_pulses,
-        )
-
-
-class SpreadSection(Section):
-    """[spread]: deviations of thresholds and modulations, relative to nominal."""
-
-    threshold: float = 0.02
-    modulations: tuple[float, ...] = Field(default=(0.1, 0.2), min_length=1)
-
-
-class ArraySection(Section):
-    """[array]: devices written to random levels, and how many of them ngspice checks (0: none)."""
-
-    devices: int = Field(default=4096, ge=2)
-    seed: int = 0
-    check: int = Field(default=64, ge=0)
-
-
-class WrittenNetworkSection(Section):
-    """[network]: a network on chips written like the array, at IDEAL; 0 images are all of them."""
-
-    name: Literal["lenet-mnist"]
-    chips: int = Field(default=5, ge=2)
-    test_images: int = Field(default=0, ge=0)
-    weight_bits: int = 8
-    encoding: Literal["pair", "offset"] = "offset"
-    rows: int = Field(default=64, ge=1)
-    cols: int = Field(default=64, ge=1)
-
-
-class ProgrammingFile(Section):
-    """An array to write: `xbarverify program`. The cell's v_gate is the gate's while writing."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
-    cell: CellSection
-    write: WriteSection
-    spread: SpreadSection = SpreadSection()
-    array: ArraySection = ArraySection()
-    network: WrittenNetworkSection | None = None
-    run: RunSection = RunSection()
-
-    def folder(self) -> Path:
-        """Where the figure and the tables are written."""
-        return Path(self.run.out) / self.name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -178,7 +98,7 @@ class ProgrammingResult:
         yield f"tables and figure: {self.folder}"
 
 
-def run_programming(config: ProgrammingFile, *, progress: Progress) -> ProgrammingResult:
+def run_programming(config: WriteFile, *, progress: Progress) -> ProgrammingResult:
     """Write the array in every way and leave summary.csv, devices.csv and error.png behind.
 
     Every way meets the same devices: one seed draws one array, whatever the modulation's spread.
@@ -233,7 +153,7 @@ def run_programming(config: ProgrammingFile, *, progress: Progress) -> Programmi
 class _Network:
     """A pretrained network on tiles of the cell, scored on chips written in some way."""
 
-    def __init__(self, section: WrittenNetworkSection, config: ProgrammingFile, cell: Cell) -> None:
+    def __init__(self, section: WrittenNetworkSection, config: WriteFile, cell: Cell) -> None:
         bits = config.write.levels.bit_length() - 1
         if 2**bits != config.write.levels:
             raise InputError(

@@ -111,7 +111,7 @@ class SolvedReader(Reader):
         """See `Reader.currents`."""
         found = self.layer.programme.placement.row_groups[group]
         volts = np.zeros((v.shape[1], self.layer.programme.spec.rows))
-        volts[:, found.rows] = v.T.to("cpu", torch.float64).numpy()
+        volts[:, found.rows] = v.T.detach().to("cpu", torch.float64).numpy()
         # Blank patches and binary inputs repeat.
         distinct, place = np.unique(volts, axis=0, return_inverse=True)
         tiles = [self.layer.tile(k) for k in found.tiles.tolist()]

@@ -11,6 +11,7 @@ from torch import Tensor
 from netlists.errors import InputError
 from netlists.identity import ByContent
 from netlists.tile import FloatArray
+from nnmap.mapping.straight import recorded, rounded, straight
 
 MAX_BITS = 24
 Negative = Literal["second read", "negative drive"]
@@ -57,7 +58,7 @@ class Dac:
             return x * (self.v_read / self.x_max)
         levels = 2**self.bits - 1
         fraction = x.clamp(0.0, self.x_max) / self.x_max
-        volts: Tensor = torch.round(fraction * levels) / levels * self.v_read
+        volts: Tensor = rounded(fraction * levels) / levels * self.v_read
         return volts
 
     def planes(self, x: Tensor) -> Iterator[tuple[float, Tensor]]:
@@ -66,9 +67,14 @@ class Dac:
             yield 1.0, self(x)
             return
         levels = 2**self.bits - 1
-        codes = torch.round(x.clamp(0.0, self.x_max) * (levels / self.x_max)).to(torch.int32)
+        kept = x.clamp(0.0, self.x_max)
+        codes = torch.round(kept.detach() * (levels / self.x_max)).to(torch.int32)
+        squares = sum(4**k for k in range(self.bits)) / levels
         for k in range(self.bits):
-            yield 2**k / levels, ((codes >> k) & 1).to(x.dtype) * self.v_read
+            bit = ((codes >> k) & 1).to(x.dtype) * self.v_read
+            if recorded(x):  # each bit gets its share of the gradient, by its weight
+                bit = straight(kept * (self.v_read / self.x_max * 2**k / squares), bit)
+            yield 2**k / levels, bit
 
     @property
     def planes_per_input(self) -> int:
@@ -131,12 +137,16 @@ class Adc(ByContent):
         return np.broadcast_to(np.asarray(self.i_max) / max(self.top, 1), (tiles, cols))
 
     def convert(self, i: Tensor, step: Tensor) -> tuple[Tensor, int]:
-        """(quantised currents, how many saturated); i is overwritten.
+        """(quantised currents, how many saturated); i is overwritten unless gradients pass.
 
         step: one code of each column, A, broadcast against i.
         """
         if self.bits is None:
             return i, 0
+        if recorded(i):
+            code = rounded(i / step)
+            clipped = int(((code > self.top) | (code < self.lowest)).sum())
+            return code.clamp(self.lowest, self.top) * step, clipped
         code = i.div_(step).round_()
         ends = code.detach().aminmax() if code.numel() else None
         clipped = 0

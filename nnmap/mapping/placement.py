@@ -211,6 +211,14 @@ class Placement(ByContent):
         )
         return np.where(same[..., None], found, 0.0)
 
+    def rearranges(self, other: "Placement") -> bool:
+        """Whether every tile holds what the same tile of another placement holds, elsewhere."""
+        if self.row_input.shape != other.row_input.shape or self.cols != other.cols:
+            return False
+        rows = np.array_equal(np.sort(self.row_input, axis=1), np.sort(other.row_input, axis=1))
+        ours, theirs = (_sorted_columns(p) for p in (self, other))
+        return rows and np.array_equal(ours, theirs)
+
     def require_complete(self) -> None:
         """Raise InputError unless every device of every weight counts once in all."""
         shape = self.shape
@@ -272,6 +280,13 @@ class Placement(ByContent):
             col_share=np.where(weighing, share / copies, share),
             places=np.concatenate([self.places + k * step for k in range(copies)]),
         )
+
+
+def _sorted_columns(p: Placement) -> FloatArray:
+    """What the columns of each tile count for, in an order of its own, [tiles, 3, cols]."""
+    keys = np.stack([p.col_output, p.col_slot, np.abs(p.col_share)], axis=1)
+    order = np.lexsort((keys[:, 2], keys[:, 1], keys[:, 0]), axis=-1)
+    return np.take_along_axis(keys, order[:, None], axis=2)
 
 
 def _require_orders(name: str, order: IntArray, shape: tuple[int, int]) -> None:

@@ -21,6 +21,7 @@ class Programme(ByContent):
     target: memory conductances ordered, S [tiles, *g_shape].
     scale: weight that a normalised 1 stands for, per output [outputs of all groups].
     shift: what is added digitally to each output's sum, in units of weight times input, [outputs].
+    binary: whether weights are +1 or -1 and nothing between, in training too.
     offset_faults: whether memories of offset columns can be stuck like any other; else they are
         screened when the chip is tested.
 
@@ -34,6 +35,7 @@ class Programme(ByContent):
     target: FloatArray
     scale: FloatArray
     shift: FloatArray
+    binary: bool = False
     offset_faults: bool = True
 
     def __post_init__(self) -> None:
@@ -64,6 +66,7 @@ class Programme(ByContent):
         spec: TileSpec,
         encoding: Encoding,
         placement: Placement,
+        binary: bool = False,
         offset_faults: bool = True,
     ) -> "Programme":
         """The programme of normalised weights [groups, inputs, outputs] at these places."""
@@ -76,6 +79,7 @@ class Programme(ByContent):
             target=conductances(np.asarray(weights), placement, spec, encoding),
             scale=np.array(np.broadcast_to(scale, outputs)),
             shift=np.zeros(outputs),
+            binary=binary,
             offset_faults=offset_faults,
         )
 
@@ -86,7 +90,8 @@ class Programme(ByContent):
         """
         if (placement.shape, placement.slots) != (self.placement.shape, self.placement.slots):
             raise InputError("placed: the placement is of another layer or another encoding.")
-        placement.require_complete()
+        if not placement.rearranges(self.placement):
+            placement.require_complete()
         target = conductances(self.weights, placement, self.spec, self.encoding)
         return replace(self, placement=placement, target=target)
 

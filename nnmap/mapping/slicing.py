@@ -11,11 +11,11 @@ offset:  q + 2^(b-1) has b bits, all in one set of columns; the tile's last colu
          is weighed to stand for 2^(b-1) and for the conductance of all digits at 0.
 
 With offset encoding, b = 8, s = 8 is the single 8-bit device of drop-connect (Section III), b = 16
-with s = 1 or s = 2 the sixteen SLC or eight 2-bit MLC devices of rramedy (Section V), and b = 8, s
-= 4 the two 4-bit devices of remeco (Table 2). With pair encoding, s = b - 1 is one device per sign;
-stuck at HRS it leaves a weight of 0, as drop-connect's faults do. Offset binary is two's complement
-with the sign bit inverted, so the same device failures give the same weight errors, of either sign
-for that bit.
+with s = 1 or s = 2 the sixteen SLC or eight 2-bit MLC devices of rramedy (Section V), and b = 8,
+s = 4 the two 4-bit devices of remeco (Table 2). With pair encoding, s = b - 1 is one device per
+sign; stuck at HRS it leaves a weight of 0, as drop-connect's faults do. Offset binary is two's
+complement with the sign bit inverted, so the same device failures give the same weight errors, of
+either sign for that bit.
 """
 
 from dataclasses import dataclass

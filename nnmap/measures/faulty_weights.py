@@ -12,7 +12,8 @@ from netlists.tile import FloatArray
 from nnmap.chip import HEALTHY, AnyChip, LayerOnChip
 from nnmap.mapping.decode import decoded_weights
 from nnmap.mapping.window import Window
-from nnmap.network import MappedNetwork, with_layers
+from nnmap.network import MappedNetwork
+from nnmap.skeleton import with_layers
 
 
 class WindowConv2d(nn.Module):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from nnmap.network import MappedNetwork, OnTiles
+from nnmap.network import MappedNetwork
+from nnmap.skeleton import OnTiles
 from nnmap.to_tiles import MAPPABLE
 
 

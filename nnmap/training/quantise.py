@@ -8,7 +8,6 @@ Bengio et al. 2013, arXiv:1308.3432).
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,24 +15,8 @@ from torch.nn.utils import parametrize
 
 from netlists.errors import InputError
 from nnmap.mapping.slicing import Slicing
+from nnmap.mapping.straight import straight
 from nnmap.training.parametrised import original_weight, store_weight, weight_form
-
-
-class _Straight(torch.autograd.Function):
-    """(x, rounded x) -> rounded x, whose gradient goes to x."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, rounded: Tensor) -> Tensor:
-        return rounded.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
-
-
-def _straight(x: Tensor, rounded: Tensor) -> Tensor:
-    result: Tensor = _Straight.apply(x, rounded)  # type: ignore[no-untyped-call]
-    return result
 
 
 class FixedPoint(nn.Module):
@@ -53,7 +36,7 @@ class FixedPoint(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Quantised weight, same shape and dtype."""
         whole, step = self.integers(weight)
-        return _straight(weight, (whole * step).to(weight.dtype))
+        return straight(weight, (whole * step).to(weight.dtype))
 
 
 class InputQuantiser(nn.Module):
@@ -80,7 +63,7 @@ class InputQuantiser(nn.Module):
         limit = self.x_max.to(x.dtype)
         kept = torch.maximum(torch.minimum(x, limit), -limit)
         rounded = torch.round(kept.detach() / limit * self.levels) / self.levels * limit
-        return _straight(kept, rounded)
+        return straight(kept, rounded)
 
 
 def _quantise_input(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

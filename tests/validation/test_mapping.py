@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from netlists import InputError
 from nnmap import lenet, mapping_table, quantise_aware, resnet20, save_checkpoint
 from validation.cli import app
-from validation.config import PlanFile, read_toml
+from validation.files.base import read_toml
+from validation.files.plan_file import PlanFile
 from validation.mapping import mapped_checkpoint
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "map_resnet20.toml"

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from netlists.cells import is_linear
-from nnmap import Fidelity, MappedLayer, at_fidelity, mapped_layers
+from nnmap import Fidelity, MappedNetwork, mapped_layers
 from nnmap.fidelity.linear_fit import solve_nonlinear_tile
-from validation.audit import layer_input, layer_tiles, read_in_spice
+from nnmap.watch import first_inputs
+from validation.audit.tile_read import read_in_spice
 
 STEPS = 255  # of an 8-bit converter over full scale
 NONLINEAR_LIMIT, LINEAR_LIMIT = 0.1, 1.0  # steps: of the largest error, of the 99th percentile
@@ -45,7 +46,7 @@ class NetworkAudit:
 
 
 def audit_network(
-    mapped: nn.Module,
+    network: MappedNetwork,
     inputs: Tensor,
     *,
     reads: int = 32,
@@ -59,20 +60,21 @@ def audit_network(
     Raises MissingToolError without ngspice.
     """
     rng = np.random.default_rng(seed)
-    chip = at_fidelity(mapped, Fidelity.LINEAR)
-    layers = dict(mapped_layers(chip))
-    places = [(name, k) for name, count in layer_tiles(chip).items() for k in range(count)]
+    chip = network.on(fidelity=Fidelity.LINEAR)
+    layers = mapped_layers(chip)
+    places = [(name, k) for name, x in layers.items() for k in range(x.programme.placement.tiles)]
     errors: dict[Fidelity, list[np.ndarray]] = {f: [] for f in Fidelity}
     solver = ""
     for _ in range(reads):
         name, tile = places[rng.integers(len(places))]
         image = int(rng.integers(len(inputs)))
-        layer: MappedLayer = layers[name]
-        read = read_in_spice(layer, layer_input(chip, name, inputs[image : image + 1]), tile)
+        layer = layers[name]
+        x = first_inputs(chip, layers, inputs[image : image + 1])[name]
+        read = read_in_spice(layer, x, tile)
         solver = read.solver
         errors[Fidelity.LINEAR].append(read.error)
         errors[Fidelity.IDEAL].append(read.error_of(read.ideal))
-        if is_linear(layer.matrix.spec.cell):
+        if is_linear(layer.programme.spec.cell):
             errors[Fidelity.NONLINEAR].append(read.error)
         else:
             i = solve_nonlinear_tile(read.tile, read.v[None])[0]

@@ -1,0 +1,83 @@
+"""Batch-norm re-estimation: the free parameter tuning of the paper `fpt`."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from netlists.errors import InputError
+from nnmap.mitigations.base import ChipSpecific
+from nnmap.mitigations.bench import Bench
+from nnmap.mitigations.known import Known, Needs
+from nnmap.network import MappedNetwork
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNormReestimation(ChipSpecific):
+    """Means and variances of every batch norm, estimated again on what the chip makes of images.
+
+    Labels and the fault map stay unknown; the weights stay as they are. Only the batch norms are
+    in training mode: dropout stays off.
+
+    average: "ema", the running average of fpt that starts from the trained statistics, or
+        "cumulative", the mean over all batches.
+    images: how many, 0 for all given.  batch: images per batch.  momentum: of the EMA.
+    passes: times that the images are run.
+
+    Source: fpt, Section III and Table III; 32 batches of 128 and momentum 0.1 are its setting.
+    Raises InputError for a network without batch norms and for batches of one image.
+    """
+
+    needs: ClassVar[Needs] = Needs.INPUTS
+    source: ClassVar[str] = "fpt, Section III"
+
+    average: Literal["ema", "cumulative"] = "ema"
+    images: int = 4096
+    batch: int = 128
+    momentum: float = 0.1
+    passes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.average not in ("ema", "cumulative"):
+            raise InputError(f"average={self.average!r} is not one of ema, cumulative.")
+        if self.batch < 2 or self.images < 0 or self.passes < 1:
+            raise InputError(
+                f"batch={self.batch}, images={self.images}, passes={self.passes} must be at least "
+                "2, 0 and 1: a batch of one image has no variance."
+            )
+        if not 0 < self.momentum <= 1:
+            raise InputError(f"momentum={self.momentum!r} must lie in (0, 1].")
+
+    def tune(self, network: MappedNetwork, known: Known, bench: Bench) -> MappedNetwork:
+        """See `Mitigation.tune`."""
+        images = known.inputs(self.images)
+        with bench.run(network) as run:
+            norms = run.digital(*NORMS)
+            if not norms:
+                raise InputError(f"{self.name()}: the network has no batch norms to re-estimate.")
+            before = [self._open(norm) for norm in norms.values()]
+            for _ in range(self.passes):
+                for part in images.split(self.batch):
+                    if len(part) > 1:  # one image left over has no variance
+                        run(part)
+            for norm, momentum in zip(norms.values(), before, strict=True):
+                _batch_norm(norm).momentum = momentum
+            return run.network()
+
+    def _open(self, norm: nn.Module) -> float | None:
+        """Let a batch norm learn statistics; returns its own momentum."""
+        found = _batch_norm(norm)
+        before = found.momentum
+        found.momentum = self.momentum if self.average == "ema" else None
+        if self.average == "cumulative":
+            found.reset_running_stats()
+        found.train()
+        return before
+
+
+def _batch_norm(norm: nn.Module) -> BatchNorm:
+    assert isinstance(norm, BatchNorm)
+    return norm

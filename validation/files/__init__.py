@@ -1,0 +1,1 @@
+"""What users write in TOML: sections, files, sweeps and code of their own."""
