@@ -49,10 +49,18 @@ def largest_inputs(
 
 
 def first_inputs(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> dict[str, Tensor]:
-    """What reaches each of these layers first when the model runs on x, by name."""
-    seen: dict[str, Tensor] = {}
-    watch(model, layers, lambda name, _, inputs: seen.setdefault(name, inputs), x)
-    return seen
+    """What reaches each of these layers first when the model runs on x, by name, for all of x."""
+    seen: dict[str, list[Tensor]] = {}
+    for part in x.split(BATCH):
+        first: dict[str, Tensor] = {}
+
+        def see(name: str, _: nn.Module, inputs: Tensor, first: dict[str, Tensor] = first) -> None:
+            first.setdefault(name, inputs)
+
+        watch(model, layers, see, part)
+        for name, inputs in first.items():
+            seen.setdefault(name, []).append(inputs)
+    return {name: torch.cat(parts) for name, parts in seen.items()}
 
 
 def peak_currents(chip: nn.Module, sample: Tensor) -> dict[str, list[Tensor]]:
