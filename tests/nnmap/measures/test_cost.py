@@ -6,7 +6,7 @@ from torch import nn
 from netlists import InputError, OneTransistorTwoR, TileSpec, Wires
 from nnmap import LayerWork, MappingPlan, cost, figures, map_network, resnet20, vgg13, workload
 from nnmap.measures.cost import ISAAC_64
-from tests.nnmap.making import half_flipped, placed
+from tests.nnmap.making import half_flipped, mapped, placed
 
 WIRES = Wires(r_row_segment=1.0, r_col_segment=1.0)
 
@@ -98,6 +98,27 @@ def test_bit_serial_and_signed_inputs_take_more_reads():
     assert [one.reads for one in workload(flipped, x)] == [72, 8]
     _, both, x = small_network(spec, inputs="serial", dac_bits=4, negative="negative drive")
     assert [one.reads for one in workload(placed(both, half_flipped).on(), x - 0.5)] == [36, 4]
+
+
+class Twice(nn.Module):
+    """One layer in two places, and one that never runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.tied, self.idle = nn.Linear(6, 6).double(), nn.Linear(6, 6).double()
+
+    def forward(self, x):
+        return self.tied(torch.relu(self.tied(x)))
+
+
+def test_all_inputs_and_all_uses_of_a_layer_are_counted():
+    spec = TileSpec(rows=16, cols=12, wires=WIRES)
+    _, network, x = small_network(spec)
+    many = x.repeat(33, 1, 1, 1)  # more than run at a time
+    assert workload(network.on(), many) == workload(network.on(), x)
+    x = torch.rand(5, 6).double()
+    (work,) = workload(mapped(Twice(), x).on(), x)
+    assert (work.layer, work.reads, work.macs) == ("tied", 2, 72)
 
 
 def test_copies_and_spares_are_counted_as_built_and_as_used():
