@@ -293,6 +293,8 @@ def test_programmes_of_no_layer_are_refused_and_equal_ones_change_nothing():
     programme = on_tiles.programmes["head"]
     with pytest.raises(InputError, match=r"'tail' is none of the layers on tiles: body\.0, "):
         on_tiles.with_programmes({"tail": programme})
+    with pytest.raises(InputError, match=r"a programme of .*inputs=9, outputs=3.* 'body\.0'"):
+        on_tiles.with_programmes({"body.0": programme})
     assert on_tiles.with_programmes({"head": programme}) is on_tiles
     assert on_tiles.with_programmes({}) is on_tiles
     changed = on_tiles.with_programmes({"head": programme.with_weights(-programme.weights)})

@@ -304,6 +304,24 @@ def test_flipping_twice_and_ordering_back_restore_the_placement():
     assert p.with_columns(order).col_output[1, order[1, 3]] == p.col_output[1, 3]
 
 
+def test_a_placement_rearranges_another_where_tiles_keep_what_they_hold():
+    p = cut(name="offset")
+    moved = half_flipped(columns_mixed(rows_mixed(p)))
+    assert moved.rearranges(p) and p.rearranges(moved) and p.rearranges(p)
+    rows, outputs, share = (np.array(a) for a in (p.row_input, p.col_output, p.col_share))
+    rows[[0, -1]] = rows[[-1, 0]]
+    outputs[0, [0, 1]] = outputs[0, 0]
+    share[0, 0] = 0.5
+    for other in (
+        replace(p, row_input=rows),
+        replace(p, col_output=outputs),
+        replace(p, col_share=share),
+        p.replicated(2),
+        cut(cols=10, name="offset"),
+    ):
+        assert not other.rearranges(p) and not p.rearranges(other)
+
+
 def test_copies_average_and_the_first_keeps_its_places():
     p = cut(name="offset").replicated(3)
     tiles = p.tiles // 3
@@ -397,6 +415,11 @@ def changed(array_of, where, value, **options):
             r"row_flip\.shape=\(6, 7\) != \(6, 8\)",
         ),
         (lambda: replace(cut(), places=np.zeros((5, 3))), r"places\.shape=\(5, 3\) != \(6, 3\)"),
+        (
+            changed("places", (4, slice(None)), [0, 0, 1]),
+            r"tiles 1 and 4 have one place, \(0, 0, 1\)",
+        ),
+        (changed("places", (4, 1), -1), "places holds -1; its numbers start at 0"),
         (lambda: cut().with_rows(np.zeros((6, 8), int)), r"a permutation of 0\.\.7 for each of 6"),
         (lambda: cut().with_rows(orders(5, 8)), "for each of 6"),
         (lambda: cut().with_columns(orders(6, 8)), r"a permutation of 0\.\.8"),

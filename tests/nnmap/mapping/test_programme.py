@@ -97,6 +97,7 @@ def test_a_shift_is_added_to_every_sum():
         ({"target": np.zeros((2, 16, 12))}, r"target\.shape=\(2, 16, 12\) != \(4, 16, 12\)"),
         ({"scale": 1.0}, r"scale\.shape=\(\) != \(8,\)"),
         ({"shift": np.full(8, np.nan)}, "shift holds NaN"),
+        ({"weights": np.full((1, 21, 8), -1.5)}, r"must lie in \[-1, 1\], and 1\.5 is beyond"),
         ({"target": np.full((4, 16, 12), np.inf)}, "target holds NaN or infinite"),
     ],
 )
