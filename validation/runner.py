@@ -25,10 +25,12 @@ class TaskRunner:
     """From a task to its numbers; travels to worker processes.
 
     sources: where each network comes from.  threads: that torch may use.
+    device: where torch computes; what it is extracted from stays in main memory.
     """
 
     sources: Mapping[NetworkIdentity, Source] = field(repr=False)
     threads: int = 1
+    device: str = "cpu"
 
     def __call__(self, task: Task[Condition]) -> Numbers:
         """The measure's numbers, what the chip was like, and what mitigations spent."""
@@ -52,8 +54,9 @@ class TaskRunner:
         source = self.sources[condition.network]
         data = _data(source, _learns(condition.mitigations))
         chip = condition.chip_of(number)
-        bench = Bench(chip, condition.fidelity, extraction=Extraction())
-        knowledge = Knowledge(map=truth_of(chip), inputs=data.train_x, labels=data.train_y)
+        bench = Bench(chip, condition.fidelity, extraction=Extraction(), device=self.device)
+        train_x, train_y = data.train_x.to(self.device), data.train_y.to(self.device)
+        knowledge = Knowledge(map=truth_of(chip), inputs=train_x, labels=train_y)
         found = deploy(
             source.load(),
             condition.plan,
@@ -77,8 +80,8 @@ class TaskRunner:
             network=found.network,
             chip=chip,
             fidelity=condition.fidelity,
-            images=data.test_x[chosen],
-            labels=data.test_y[chosen],
+            images=data.test_x[chosen].to(self.device),
+            labels=data.test_y[chosen].to(self.device),
         )
         return setup, found
 

@@ -36,8 +36,9 @@ class Setup:
     labels: Tensor
 
     def running(self, chip: AnyChip | None = None) -> nn.Module:
-        """The network on the chip, or on another one, in single precision."""
-        return self.network.on(self.chip if chip is None else chip, self.fidelity).float()
+        """The network on the chip, or on another one, in single precision, where the images are."""
+        network = self.network.on(self.chip if chip is None else chip, self.fidelity)
+        return network.to(self.images.device, torch.float32)
 
 
 class Measure(Protocol):

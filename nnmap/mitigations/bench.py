@@ -64,6 +64,7 @@ class Bench:
         *,
         extraction: Extraction | None = None,
         dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
     ) -> None:
         self.meter = Meter()
         self.fidelity = fidelity
@@ -71,10 +72,10 @@ class Bench:
         self._specs: dict[str, TileSpec] = {}
 
         def on_chip(network: MappedNetwork) -> nn.Module:
-            return network.on(chip, fidelity, extraction=extraction).to(dtype)
+            return network.on(chip, fidelity, extraction=extraction).to(device, dtype)
 
         def trainable(network: MappedNetwork, every: int) -> TrainableNetwork:
-            return network.trainable(chip, fidelity, every=every)
+            return network.trainable(chip, fidelity, every=every).to(device)
 
         self._on_chip: Callable[[MappedNetwork], nn.Module] = on_chip
         self._trainable: Callable[[MappedNetwork, int], TrainableNetwork] = trainable

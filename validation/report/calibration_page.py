@@ -1,6 +1,7 @@
 """A calibrated cell on one self-contained HTML page."""
 
 import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ from circuitsim.verification import TARGET_P99 as TILE_P99
 from circuitsim.verification import residuals
 from netlists import Cell
 from netlists.cells import OneR
-from validation.plots import cell_figure, error_figure
-from validation.report import package_version
+from validation.report.plots import cell_figure, error_figure
 
 
 def _form(surface: CellSurface) -> str:
@@ -77,7 +77,7 @@ def render(found: Calibration, cell: Cell) -> str:
         for tile in found.tiles
     ]
     environment = Environment(
-        loader=PackageLoader("validation"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("validation.report"), autoescape=True, undefined=StrictUndefined
     )
     return environment.get_template("calibration.html").render(
         found=found,
@@ -94,7 +94,7 @@ def render(found: Calibration, cell: Cell) -> str:
         else None,
         state_limits=(TARGET_MAX, TARGET_P99),
         tile_limits=(TILE_MAX, TILE_P99),
-        version=package_version(),
+        version=metadata.version("xbarverify"),
     )
 
 

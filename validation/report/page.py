@@ -1,92 +1,21 @@
-"""Store -> summary rows, and the self-contained HTML page."""
+"""Store -> the self-contained HTML page of a study."""
 
-import platform
 import tomllib
-from dataclasses import dataclass
-from importlib import metadata, resources
+from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from netlists import FaultRates, InputError
-from validation.campaign import Task
-from validation.config import EvaluationFile
-from validation.plots import Curve, accuracy_figure, audit_figure, drop_figure
-from validation.stats import Interval, chip_interval
-from validation.store import Store
+from netlists import InputError
+from validation.campaign.store import Store
+from validation.pivot import Pivot, pivot, shown
+from validation.report.plots import audit_figure, curve_figure, drop_figure
+from validation.statistics import t_interval
+from validation.study import Results, counted_table, precision_kept
 
-PACKAGES = ("numpy", "scipy", "torch", "PySpice", "networkx")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One variant at one rate: accuracy over chips, and how it was reached."""
-
-    label: str
-    cell: str
-    fidelity: str
-    rate: float
-    requested: FaultRates
-    accuracy: Interval
-    stuck_lrs: float
-    stuck_hrs: float
-    adc_clipped: float
-    images: int
-    tiles: int
-
-
-def summarise(tasks: list[Task], store: Store) -> list[Row]:
-    """One row a (variant, fidelity, rate); raises InputError when results are missing."""
-    results = store.get(task.id for task in tasks)
-    missing = len(tasks) - len(results)
-    if missing:
-        raise InputError(
-            f"{missing} of {len(tasks)} tasks have no result yet; run `xbarverify evaluate` again."
-        )
-    groups: dict[tuple[str, str, str, float], list[tuple[Task, dict[str, Any]]]] = {}
-    for task in tasks:
-        key = (task.label, task.cell, task.fidelity, task.rate)
-        groups.setdefault(key, []).append((task, results[task.id]))
-    return [_row(members) for members in groups.values()]
-
-
-def _row(members: list[tuple[Task, dict[str, Any]]]) -> Row:
-    task = members[0][0]
-    values = [value for _, value in members]
-
-    def mean(key: str) -> float:
-        return float(sum(value[key] for value in values) / len(values))
-
-    return Row(
-        label=task.label,
-        cell=task.cell,
-        fidelity=task.fidelity,
-        rate=task.rate,
-        requested=FaultRates.from_ocr(task.rate, task.ocr),
-        accuracy=chip_interval([value["accuracy"] for value in values]),
-        stuck_lrs=mean("stuck_lrs"),
-        stuck_hrs=mean("stuck_hrs"),
-        adc_clipped=mean("adc_clipped"),
-        images=values[0]["images"],
-        tiles=values[0]["tiles"],
-    )
-
-
-def curves(rows: list[Row], label: str) -> list[Curve]:
-    """The rows of one network as curves over the fault rate."""
-    chosen = [row for row in rows if row.label == label]
-    variants = dict.fromkeys((row.cell, row.fidelity) for row in chosen)
-    return [
-        Curve(
-            label=f"{cell.upper()} {fidelity.upper()}",
-            group=cell,
-            fidelity=fidelity,
-            rates=tuple(r.rate for r in chosen if (r.cell, r.fidelity) == (cell, fidelity)),
-            points=tuple(r.accuracy for r in chosen if (r.cell, r.fidelity) == (cell, fidelity)),
-        )
-        for cell, fidelity in variants
-    ]
+CURVES = 6  # at most on one figure
 
 
 def reference_figures(name: str) -> dict[str, Any]:
@@ -102,65 +31,121 @@ def reference_figures(name: str) -> dict[str, Any]:
     return found
 
 
-def versions() -> dict[str, str]:
-    """Versions of everything that computes."""
-    found = {name: metadata.version(name) for name in PACKAGES}
-    return {"xbarverify": package_version(), "Python": platform.python_version(), **found}
+def write_report(results: Results, store: Store, audits: Sequence[Mapping[str, Any]]) -> Path:
+    """Keep in the store what the page is made of, and write report.html beside it."""
+    results.keep(store)
+    store.set_meta("audits", list(audits))
+    return report_of_store(results.folder, store)
 
 
-def package_version() -> str:
-    """Version of the installed distribution."""
-    return metadata.version("xbarverify")
+def report_of_store(folder: Path, store: Store) -> Path:
+    """Write report.html from a store alone.
+
+    Raises InputError when the store holds no finished evaluation.
+    """
+    missing = [key for key in ("study", "quantity", "tile", "audits") if store.meta(key) is None]
+    if missing:
+        raise InputError(
+            f"{folder} holds no finished evaluation; run `xbarverify evaluate` with the same file "
+            "again."
+        )
+    path = folder / "report.html"
+    path.write_text(render(store))
+    return path
 
 
-def render(
-    config: EvaluationFile, tasks: list[Task], audits: list[dict[str, Any]], store: Store
-) -> str:
+def render(store: Store) -> str:
     """The report as one HTML page without outside references."""
-    rows = summarise(tasks, store)
-    exhibit = store.meta("exhibit")
-    reference = reference_figures(config.reference) if config.reference else None
-    overlay = (
-        (f"paper: {config.reference}", reference["rate"], reference["accuracy"])
-        if reference
-        else None
-    )
-    figures = {
-        label: accuracy_figure(
-            curves(rows, label),
-            reference=None if label in ("tanh", "sigmoid") else overlay,  # papers' use ReLU
+    study, quantity = store.meta("study"), store.meta("quantity")
+    table = counted_table(store)
+    precision = precision_kept(store)
+    interval = t_interval if precision is None else precision.interval
+    summary = table.summarise([quantity], interval=interval)
+    found = pivot(summary, table.axes)
+    percent = is_share(summary)
+    tile, audits = store.meta("tile"), store.meta("audits")
+    reference = reference_figures(study["reference"]) if study["reference"] else None
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            study=study,
+            quantity=quantity,
+            axes=table.axes,
+            rows=summary.to_dicts(),
+            realised=_realised(table),
+            percent=percent,
+            pivot=found,
+            shown=lambda cell: "" if cell is None else shown(cell, percent=percent),
+            figures=_figures(found, quantity, percent, reference),
+            reference=reference,
+            failures=table.frame.filter(table.frame["error"].is_not_null()).to_dicts(),
+            audits=audits,
+            audit=audit_summary(audits),
+            audit_figure=audit_figure(
+                [a["max_relative"] for a in audits], [a["ideal_max_relative"] for a in audits]
+            )
+            if audits
+            else None,
+            tile=tile,
+            currents=list(zip(tile["names"], tile["i_spice"], tile["i_fast"], strict=True)),
+            drop_figure=drop_figure(tile["drop"]),
+            networks=store.meta("networks"),
+            calibrations=store.meta("calibrations"),
+            versions=store.meta("versions"),
         )
-        for label in config.network.labels
-    }
-    environment = Environment(
-        loader=PackageLoader("validation"), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("report.html").render(
-        config=config,
-        rows=rows,
-        figures=figures,
-        reference=reference,
-        audits=audits,
-        audit=audit_summary(audits),
-        audit_figure=audit_figure(
-            [a["max_relative"] for a in audits], [a["ideal_max_relative"] for a in audits]
-        )
-        if audits
-        else None,
-        exhibit=exhibit,
-        currents=list(zip(exhibit["names"], exhibit["i_spice"], exhibit["i_fast"], strict=True)),
-        drop_figure=drop_figure(exhibit["drop"]),
-        networks=store.meta("networks"),
-        calibrations=store.meta("calibrations"),
-        versions=store.meta("versions"),
     )
 
 
-def audit_summary(audits: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("validation.report"), autoescape=True, undefined=StrictUndefined
+    )
+
+
+def is_share(summary: Any) -> bool:
+    """Whether a summarised quantity lies in [0, 1] throughout, so that it is shown in per cent."""
+    means = summary["mean"].drop_nulls()
+    return len(means) > 0 and float(means.min()) >= 0 and float(means.max()) <= 1
+
+
+def _figures(
+    found: Pivot, quantity: str, percent: bool, reference: Mapping[str, Any] | None
+) -> list[str]:
+    if not found.numeric:
+        return []
+    points = None
+    if reference is not None and "rate" in reference and found.down.startswith("faults."):
+        points = (reference["locator"], reference["rate"], reference["accuracy"])
+    return [
+        curve_figure(found, columns, quantity=quantity, percent=percent, reference=points)
+        for columns in found.facets(CURVES)
+    ]
+
+
+def _realised(table: Any) -> list[dict[str, Any]]:
+    """Realised rates of stuck memories and shares of clipped conversions, per condition."""
+    names = [
+        name
+        for name in ("stuck_lrs", "stuck_hrs", "stuck_at", "adc_clipped", "dac_clipped")
+        if name in table.quantities
+    ]
+    if not names:
+        return []
+    frames = table.summarise(names).to_dicts()
+    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in frames:
+        key = tuple(row[axis] for axis in table.axes)
+        line = merged.setdefault(key, {axis: row[axis] for axis in table.axes})
+        line[row["quantity"]] = row["mean"]
+    return list(merged.values())
+
+
+def audit_summary(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Worst and typical audit errors, or None without an audit."""
     if not audits:
         return None
-    steps = [a["max_adc_steps"] for a in audits if a["max_adc_steps"] is not None]
+    steps = [a["max_adc_steps"] for a in audits if a["max_adc_steps"] == a["max_adc_steps"]]
     return {
         "fidelity": audits[0]["fidelity"].upper(),
         "reads": len(audits),
@@ -171,12 +156,3 @@ def audit_summary(audits: list[dict[str, Any]]) -> dict[str, Any] | None:
         "ideal_max_relative": max(a["ideal_max_relative"] for a in audits),
         "solver": audits[0]["solver"],
     }
-
-
-def write_report(
-    config: EvaluationFile, tasks: list[Task], audits: list[dict[str, Any]], store: Store
-) -> Path:
-    """Write report.html into the evaluation's folder."""
-    path = config.folder() / "report.html"
-    path.write_text(render(config, tasks, audits, store))
-    return path

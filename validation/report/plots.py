@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -15,24 +14,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from validation.stats import Interval
+from validation.pivot import Pivot
 
 FloatArray = NDArray[np.float64]
 
 # Colour-blind safe (Okabe-Ito).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_STYLES = {"ideal": "--", "linear": "-", "nonlinear": ":"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """Accuracy of one variant over fault rates; `group` shares a colour, `fidelity` its line."""
-
-    label: str
-    group: str
-    fidelity: str
-    rates: tuple[float, ...]
-    points: tuple[Interval, ...]
+_LINES = ("-", "--", ":", "-.")
 
 
 def _inline(figure: Figure) -> str:
@@ -42,32 +30,51 @@ def _inline(figure: Figure) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def accuracy_figure(
-    curves: Sequence[Curve], *, reference: tuple[str, Sequence[float], Sequence[float]] | None
+def _vector(figure: Figure) -> str:
+    """As SVG: sharp at any size, and the same bytes every time."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "xbarverify"}):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def curve_figure(
+    table: Pivot,
+    columns: Sequence[int],
+    *,
+    quantity: str,
+    percent: bool,
+    reference: tuple[str, Sequence[float], Sequence[float]] | None,
 ) -> str:
-    """Accuracy against fault rate with intervals over chips; `reference` is (label, rates, %)."""
+    """A quantity over the axis that goes down, a curve per column with its interval over chips.
+
+    Columns that differ only in the last axis share a colour. reference: (label, x, per cent).
+    """
     figure, axes = plt.subplots(figsize=(7.2, 4.2))
-    groups = list(dict.fromkeys(curve.group for curve in curves))
-    for curve in curves:
-        colour = _COLOURS[groups.index(curve.group) % len(_COLOURS)]
-        x = 100 * np.array(curve.rates)
+    factor = 100.0 if percent else 1.0
+    groups = [tuple(table.columns[k].values())[:-1] for k in columns]
+    order = list(dict.fromkeys(groups))
+    for place, k in enumerate(columns):
+        points = [(x, table.cells[x, k]) for x in table.lines if (x, k) in table.cells]
+        x = np.array([float(at or 0) for at, _ in points])
         low, mean, high = (
-            100 * np.array([getattr(point, part) for point in curve.points])
+            factor * np.array([getattr(point, part) for _, point in points])
             for part in ("low", "mean", "high")
         )
-        style = _STYLES[curve.fidelity]
-        axes.plot(x, mean, style, color=colour, marker="o", ms=3.5, label=curve.label)
-        faint = curve.fidelity == "ideal"
-        axes.fill_between(x, low, high, color=colour, alpha=0.10 if faint else 0.22, lw=0)
+        colour = _COLOURS[order.index(groups[place]) % len(_COLOURS)]
+        style = _LINES[groups[:place].count(groups[place]) % len(_LINES)]
+        axes.plot(x, mean, style, color=colour, marker="o", ms=3.5, label=table.title(k))
+        known = np.isfinite(low) & np.isfinite(high)
+        axes.fill_between(x[known], low[known], high[known], color=colour, alpha=0.18, lw=0)
     if reference is not None:
-        label, rates, percent = reference
-        axes.plot(100 * np.array(rates), percent, "k^", ms=6, label=label)
-    axes.set_xlabel("memories stuck (%)")
-    axes.set_ylabel("test accuracy (%)")
-    axes.set_ylim(0, 101)
+        label, at, percents = reference
+        axes.plot(np.array(at), percents, "k^", ms=6, label=f"paper: {label.split(',')[0]}")
+    axes.set_xlabel(table.down)
+    axes.set_ylabel(f"{quantity} (%)" if percent else quantity)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
-    return _inline(figure)
+    return _vector(figure)
 
 
 def drop_figure(drop: Sequence[Sequence[float]]) -> str:

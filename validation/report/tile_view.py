@@ -10,18 +10,8 @@ import numpy as np
 from circuitsim import solve
 from netlists import Drive, Tile, build_circuit, to_spice
 from netlists.spice import read_printed_currents
-from nnmap import mapped_layers
-from validation.campaign import Task
-from validation.experiment import faulty_chip
-from validation.networks import NetworkFile
 
 BATCH_TIMEOUT = 600.0
-
-
-def exhibit_tile(task: Task, network: NetworkFile) -> Tile:
-    """The first tile of the first layer of the task's chip."""
-    _, layer = next(mapped_layers(faulty_chip(task, network)))
-    return layer.matrix.tile(0)
 
 
 def batch_currents(netlist: Path, names: tuple[str, ...]) -> np.ndarray | None:
@@ -40,7 +30,7 @@ def batch_currents(netlist: Path, names: tuple[str, ...]) -> np.ndarray | None:
     return read_printed_currents(done.stdout, names)
 
 
-def make_exhibit(tile: Tile, folder: Path, *, caption: str) -> dict[str, Any]:
+def make_tile_view(tile: Tile, folder: Path, *, caption: str) -> dict[str, Any]:
     """Write tile.cir with every row at the read voltage and describe it as data for the report.
 
     `drop` is the part of the read voltage that each cell loses to the wires [rows, cols].
@@ -66,4 +56,5 @@ def make_exhibit(tile: Tile, folder: Path, *, caption: str) -> dict[str, Any]:
         "i_fast": fast.i_out[0].tolist(),
         "drop": np.round(drop, 6).tolist(),
         "power": float(fast.power[0]),
+        "v_read": spec.v_read,
     }

@@ -19,19 +19,17 @@ from circuitsim import (
     program,
     pulse_agreement,
 )
-from netlists import Cell, DeviceSpread, InputError, TileSpec, Wires
-from nnmap import MappingPlan, accuracy, map_network, vary_devices
-from nnmap.networks.pretrained import pretrained, reference
-from validation.experiment import SAMPLE_IMAGES, load_data
-from validation.files.write_file import WriteFile, WrittenNetworkSection
-from validation.plots import write_error_figure
-from validation.stats import Interval, chip_interval
+from netlists import DeviceSpread, InputError
+from validation.files.write_file import WriteFile
+from validation.report.plots import write_error_figure
+from validation.statistics import Interval
+from validation.written_network import written_network
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
+class WriteOutcome:
     """One way of writing. accuracy: of the network over chips, None where there is none."""
 
     modulation: float
@@ -46,14 +44,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ProgrammingResult:
+class WrittenArray:
     """All ways of writing, and how far the fast twin is from ngspice on this cell.
 
     agreement: by "set" and "reset"; empty where none was asked for.
     perfect: accuracy of the network with every device on its level.
     """
 
-    outcomes: list[Outcome]
+    outcomes: list[WriteOutcome]
     agreement: dict[str, PulseAgreement]
     perfect: float | None
     folder: Path
@@ -98,7 +96,7 @@ class ProgrammingResult:
         yield f"tables and figure: {self.folder}"
 
 
-def run_programming(config: WriteFile, *, progress: Progress) -> ProgrammingResult:
+def write_array(config: WriteFile, *, progress: Progress) -> WrittenArray:
     """Write the array in every way and leave summary.csv, devices.csv and error.png behind.
 
     Every way meets the same devices: one seed draws one array, whatever the modulation's spread.
@@ -123,76 +121,43 @@ def run_programming(config: WriteFile, *, progress: Progress) -> ProgrammingResu
                 rng=np.random.default_rng(seed),
                 devices=config.array.check,
             )
-    network = _Network(config.network, config, cell) if config.network else None
     outcomes = []
     ways = [(m, verify) for m in config.spread.modulations for verify in (False, True)]
+    writings = [
+        Writing(
+            pulses=pulses,
+            scheme=scheme,
+            spread=DeviceSpread(threshold=config.spread.threshold, modulation=modulation),
+            verify=verify,
+        )
+        for modulation, verify in ways
+    ]
+    network = None
+    if config.network is not None:
+        network = written_network(config, config.network, writings, progress=progress)
     with progress("writing", len(ways)) as done:
-        for modulation, verify in ways:
-            spread = DeviceSpread(threshold=config.spread.threshold, modulation=modulation)
-            drawn = spread.draw(target.shape, rng=np.random.default_rng(seed + 1))
-            writing = Writing(pulses=pulses, scheme=scheme, spread=spread, verify=verify)
+        for k, (modulation, verify) in enumerate(ways):
+            drawn = writings[k].spread.draw(target.shape, rng=np.random.default_rng(seed + 1))
             outcomes.append(
-                Outcome(
+                WriteOutcome(
                     modulation=modulation,
                     verify=verify,
                     written=program(pulses, scheme, target, drawn, verify=verify),
-                    accuracy=network.accuracy(writing) if network else None,
+                    accuracy=None if network is None else network.accuracies[k],
                 )
             )
             done(1)
-    found = ProgrammingResult(
+    found = WrittenArray(
         outcomes=outcomes,
         agreement=agreement,
-        perfect=network.perfect if network else None,
+        perfect=None if network is None else network.perfect,
         folder=config.folder(),
     )
     _write(found)
     return found
 
 
-class _Network:
-    """A pretrained network on tiles of the cell, scored on chips written in some way."""
-
-    def __init__(self, section: WrittenNetworkSection, config: WriteFile, cell: Cell) -> None:
-        bits = config.write.levels.bit_length() - 1
-        if 2**bits != config.write.levels:
-            raise InputError(
-                f"write.levels = {config.write.levels} is no power of 2, and a network's devices "
-                "hold whole bits; choose 2, 4, 8, 16 ... levels."
-            )
-        network = reference(section.name)
-        self._data = load_data(network.dataset, network.inputs, section.test_images)
-        wires = Wires(r_row_segment=0.0, r_col_segment=0.0)  # IDEAL knows no wires
-        spec = TileSpec(rows=section.rows, cols=section.cols, wires=wires, cell=cell)
-        plan = MappingPlan(
-            spec=spec,
-            weight_bits=section.weight_bits,
-            device_bits=bits,
-            encoding=section.encoding,
-        )
-        self._mapped = map_network(
-            pretrained(section.name),
-            plan,
-            rng=np.random.default_rng(config.array.seed),
-            sample=self._data.train_x[:SAMPLE_IMAGES],
-        ).float()
-        self._chips = section.chips
-        self.perfect = accuracy(self._mapped, self._data.test_x, self._data.test_y)
-
-    def accuracy(self, writing: Writing) -> Interval:
-        """Over chips; chip k has the same devices in every way of writing."""
-        scores = [
-            accuracy(
-                vary_devices(self._mapped, [writing], rng=np.random.default_rng(chip)),
-                self._data.test_x,
-                self._data.test_y,
-            )
-            for chip in range(self._chips)
-        ]
-        return chip_interval(scores)
-
-
-def _summary_row(one: Outcome) -> dict[str, str | int | float]:
+def _summary_row(one: WriteOutcome) -> dict[str, str | int | float]:
     """What summary.csv says of one way of writing; errors in level steps."""
     error = one.written.error
     row: dict[str, str | int | float] = {
@@ -213,7 +178,7 @@ def _summary_row(one: Outcome) -> dict[str, str | int | float]:
     return row
 
 
-def _write(found: ProgrammingResult) -> None:
+def _write(found: WrittenArray) -> None:
     try:
         found.folder.mkdir(parents=True, exist_ok=True)
         rows = [_summary_row(one) for one in found.outcomes]
