@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor, nn
-from validation.network_audit import audit_network
 
 from netlists import Cell, InputError, OhmicRram, OneR, OneTransistorOneR
 from nnmap import MappingPlan, map_network
 from nnmap.networks.pretrained import NETWORKS, images, plan, pretrained
+from validation.audit.network import audit_network
 
 READS, SAMPLE, IMAGES = 32, 128, 256
 COLUMNS = (
@@ -61,9 +61,9 @@ def audit(name: str, progress: Progress) -> Iterator[dict[str, object]]:
     model, own, sample, test = shipped(name)
     for cell, chosen in variants(own):
         bar = progress.add_task(f"{name} {cell}", total=READS)
-        mapped = map_network(model, chosen, rng=np.random.default_rng(0), sample=sample)
+        network = map_network(model, chosen, rng=np.random.default_rng(0), sample=sample)
         found = audit_network(
-            mapped, test, reads=READS, on_done=lambda n, bar=bar: progress.advance(bar, n)
+            network, test, reads=READS, on_done=lambda n, bar=bar: progress.advance(bar, n)
         )
         spec = chosen.spec
         yield {

@@ -13,6 +13,8 @@ from netlists.tile import TileSpec
 from nnmap.mapping.encode import Encoding, offset_states, state
 from nnmap.mapping.placement import IntArray, Placement
 
+ROUNDING = 1e-9  # by which a normalised weight may exceed 1
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Programme(ByContent):
@@ -26,7 +28,7 @@ class Programme(ByContent):
     offset_faults: whether memories of offset columns can be stuck like any other; else they are
         screened when the chip is tested.
 
-    Raises InputError where an array does not fit.
+    Raises InputError where an array does not fit or a weight exceeds 1.
     """
 
     spec: TileSpec
@@ -54,6 +56,12 @@ class Programme(ByContent):
                 raise InputError(f"Programme: {name} holds NaN or infinite values.")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+        largest = float(np.abs(self.weights).max(initial=0.0))
+        if largest > 1 + ROUNDING:
+            raise InputError(
+                f"Programme: weights must lie in [-1, 1], and {largest:.6g} is beyond what devices "
+                "hold; put what exceeds it into scale."
+            )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Programme":
         return self  # nothing in it changes

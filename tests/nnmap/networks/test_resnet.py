@@ -7,15 +7,7 @@ import pytest
 import torch
 
 from netlists import InputError, TileSpec, Wires
-from nnmap import (
-    MappingPlan,
-    accuracy,
-    load_checkpoint,
-    map_network,
-    mapped_layers,
-    mapping_table,
-    resnet20,
-)
+from nnmap import MappingPlan, accuracy, load_checkpoint, map_network, mapping_table, resnet20
 from nnmap.training.data import IMAGENET_MEAN, IMAGENET_STD, load
 from tests.tolerances import assert_close
 
@@ -39,12 +31,13 @@ def test_it_maps_whole_and_keeps_its_logits(fold):
     torch.manual_seed(0)
     model, x = resnet20(width=0.25).eval(), torch.rand(2, 3, 32, 32)
     options = {"dac_bits": None, "adc_bits": None, "fold_batch_norm": fold}
-    mapped = map_network(model, plan(**options), rng=np.random.default_rng(0), sample=x)
+    network = map_network(model, plan(**options), rng=np.random.default_rng(0), sample=x)
+    chip = network.on()
     with torch.no_grad():
-        assert_close(mapped(x).numpy(), model(x).numpy(), 1e-5)
-    table = mapping_table(mapped)
+        assert_close(chip(x).numpy(), model(x).numpy(), 1e-5)
+    table = mapping_table(network)
     assert len(table.rows) == 20 and "layer3.0.conv1" in str(table)
-    norms = sum(isinstance(m, torch.nn.BatchNorm2d) for m in mapped.modules())
+    norms = sum(isinstance(m, torch.nn.BatchNorm2d) for m in chip.modules())
     assert norms == (0 if fold else 19)
 
 
@@ -55,9 +48,9 @@ def test_shortcuts_may_be_convolutions(kind, weights):
 
     assert size(resnet20(shortcut=kind)) - size(resnet20()) == weights
     model, x = resnet20(width=0.25, shortcut=kind).eval(), torch.rand(2, 3, 32, 32)
-    mapped = map_network(model, plan(digital_1x1=True), rng=np.random.default_rng(0), sample=x)
-    assert len(mapping_table(mapped).rows) == 22
-    on_tiles = [name for name, _ in mapped_layers(mapped) if "shortcut" in name]
+    network = map_network(model, plan(digital_1x1=True), rng=np.random.default_rng(0), sample=x)
+    assert len(mapping_table(network).rows) == 22
+    on_tiles = [name for name in network.programmes if "shortcut" in name]
     assert len(on_tiles) == (0 if kind == "1x1" else 2)
     with pytest.raises(InputError, match="shortcut='5x5'"):
         resnet20(shortcut="5x5")
@@ -94,7 +87,7 @@ def test_the_public_resnet20_keeps_its_answers_with_8_bit_weights():
     model = load_checkpoint(resnet20(), path)
     x, y = data.test_x[:200], data.test_y[:200]
     bits = {"weight_bits": 8, "dac_bits": None, "adc_bits": None}
-    mapped = map_network(model, plan(**bits), rng=np.random.default_rng(0), sample=x[:8])
+    chip = map_network(model, plan(**bits), rng=np.random.default_rng(0), sample=x[:8]).on()
     with torch.no_grad():
-        same = (mapped(x).argmax(1) == model(x).argmax(1)).float().mean().item()
+        same = (chip(x).argmax(1) == model(x).argmax(1)).float().mean().item()
     assert accuracy(model, x, y) > 0.88 and same > 0.97

@@ -3,25 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from circuitsim.linear.nodal import solve_circuit
-from netlists import Drive, InputError, OneTransistorOneR, OneTransistorTwoR, TileSpec, Wires
-from netlists.build import build_circuit
-from nnmap import (
-    Fidelity,
-    LayerWork,
-    MappingPlan,
-    array_power,
-    at_fidelity,
-    cost,
-    figures,
-    map_network,
-    mapped_layers,
-    resnet20,
-    vgg13,
-    workload,
-)
+from netlists import InputError, OneTransistorTwoR, TileSpec, Wires
+from nnmap import LayerWork, MappingPlan, cost, figures, map_network, resnet20, vgg13, workload
 from nnmap.measures.cost import ISAAC_64
-from tests.tolerances import assert_close
+from tests.nnmap.making import half_flipped, mapped, placed
 
 WIRES = Wires(r_row_segment=1.0, r_col_segment=1.0)
 
@@ -54,10 +39,10 @@ def small_network(spec, **plan):
         nn.Conv2d(1, 6, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(54, 5)
     ).double()
     x = torch.rand(4, 1, 8, 8, dtype=torch.float64)
-    mapped = map_network(
+    network = map_network(
         model, MappingPlan(spec=spec, **plan), rng=np.random.default_rng(0), sample=x
     )
-    return model, mapped, x
+    return model, network, x
 
 
 @pytest.mark.parametrize("make", TABLE_II)
@@ -94,8 +79,8 @@ def test_isaac_components_add_up_to_its_tile():
 
 def test_work_is_counted_on_the_network():
     spec = TileSpec(rows=16, cols=12, wires=WIRES, cell=OneTransistorTwoR())
-    model, mapped, x = small_network(spec)
-    first, second = workload(mapped, x)
+    model, network, x = small_network(spec)
+    first, second = workload(network.on(), x)
     assert first.macs + second.macs == multiplications(model, x[:1])
     # 9 positions, non-negative inputs; 9 rows driven on one tile, which holds 6 pairs of columns.
     assert (first.tiles, first.reads, first.rows_driven, first.columns_read) == (1, 9, 9, 12)
@@ -106,15 +91,54 @@ def test_work_is_counted_on_the_network():
 
 def test_bit_serial_and_signed_inputs_take_more_reads():
     spec = TileSpec(rows=16, cols=12, wires=WIRES)
-    _, mapped, x = small_network(spec, inputs="serial", dac_bits=4)
-    assert [one.reads for one in workload(mapped, x)] == [36, 4]
-    assert [one.reads for one in workload(mapped, x - 0.5)] == [72, 4]
+    _, network, x = small_network(spec, inputs="serial", dac_bits=4)
+    assert [one.reads for one in workload(network.on(), x)] == [36, 4]
+    assert [one.reads for one in workload(network.on(), x - 0.5)] == [72, 4]
+    flipped = placed(network, half_flipped).on()
+    assert [one.reads for one in workload(flipped, x)] == [72, 8]
+    _, both, x = small_network(spec, inputs="serial", dac_bits=4, negative="negative drive")
+    assert [one.reads for one in workload(placed(both, half_flipped).on(), x - 0.5)] == [36, 4]
+
+
+class Twice(nn.Module):
+    """One layer in two places, and one that never runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.tied, self.idle = nn.Linear(6, 6).double(), nn.Linear(6, 6).double()
+
+    def forward(self, x):
+        return self.tied(torch.relu(self.tied(x)))
+
+
+def test_all_inputs_and_all_uses_of_a_layer_are_counted():
+    spec = TileSpec(rows=16, cols=12, wires=WIRES)
+    _, network, x = small_network(spec)
+    many = x.repeat(33, 1, 1, 1)  # more than run at a time
+    assert workload(network.on(), many) == workload(network.on(), x)
+    x = torch.rand(5, 6).double()
+    (work,) = workload(mapped(Twice(), x).on(), x)
+    assert (work.layer, work.reads, work.macs) == ("tied", 2, 72)
+
+
+def test_copies_and_spares_are_counted_as_built_and_as_used():
+    spec = TileSpec(rows=16, cols=12, wires=WIRES)
+    _, network, x = small_network(spec)
+    once, thrice = (
+        workload(n.on(), x) for n in (network, placed(network, lambda p: p.replicated(3)))
+    )
+    for one, three in zip(once, thrice, strict=True):
+        for unit in ("memory", "row", "column", "tile"):
+            assert three.built(unit) == 3 * one.built(unit)
+            assert three.used(unit) == 3 * one.used(unit)
+        assert (three.macs, three.reads) == (one.macs, one.reads)
+    assert once[0].rows_driven < once[0].built("row")
 
 
 def test_remeco_figures():
     spec = TileSpec(rows=16, cols=12, wires=WIRES)
-    _, mapped, x = small_network(spec)
-    work = workload(mapped, x)
+    _, network, x = small_network(spec)
+    work = workload(network.on(), x)
     found = cost(work, figures("remeco"))
     memories = 5 * 16 * 12
     assert found.area_mm2 == pytest.approx(memories * 1e-8 + 5 * (1252e-6 + 865e-6))
@@ -127,8 +151,8 @@ def test_remeco_figures():
 
 def test_figures_that_do_not_fit_the_plan_are_named():
     spec = TileSpec(rows=16, cols=12, wires=WIRES)
-    _, mapped, x = small_network(spec, adc_bits=None)
-    adc, dac = cost(workload(mapped, x), figures("isaac")).notes
+    _, network, x = small_network(spec, adc_bits=None)
+    adc, dac = cost(workload(network.on(), x), figures("isaac")).notes
     assert "ADC" in adc and "8-bit" in adc and "none" in adc
     assert "DAC" in dac and "1-bit" in dac and "8 bits" in dac
 
@@ -138,49 +162,3 @@ def test_bad_input():
         figures("puma")
     with pytest.raises(InputError, match="no layers on tiles"):
         workload(nn.Linear(3, 2), torch.zeros(1, 3))
-
-
-def test_ideal_power_is_the_sum_over_memories():
-    spec = TileSpec(rows=64, cols=12, wires=WIRES)
-    _, mapped, x = small_network(spec, dac_bits=None, adc_bits=None)
-    (first, second) = array_power(mapped, x, samples=1000, rng=np.random.default_rng(0))
-    g = dict(mapped_layers(mapped))["3"].matrix.tile(0).g_device
-    hidden = torch.relu(nn.functional.conv2d(x, *_first_weights(mapped), stride=2)).flatten(1)
-    v = np.pad(hidden.numpy(), ((0, 0), (0, 10))) * 0.2 / float(_x_max(mapped))
-    expected = ((v**2) @ g).sum(axis=1)
-    assert second.samples == 4 and first.samples == 36
-    assert_close(second.mean, expected.mean(), 1e-9)
-    assert_close(second.largest, expected.max(), 1e-9)
-
-
-def _first_weights(mapped):
-    layer = dict(mapped_layers(mapped))["0"]
-    return torch.from_numpy(layer.matrix.weights()[0].T.reshape(6, 1, 3, 3)), layer.bias
-
-
-def _x_max(mapped):
-    return dict(mapped_layers(mapped))["3"].dac.x_max
-
-
-def test_linear_power_is_the_solved_circuits():
-    spec = TileSpec(rows=16, cols=12, wires=WIRES)
-    _, mapped, x = small_network(spec)
-    chip = at_fidelity(mapped, Fidelity.LINEAR)
-    found = array_power(chip, x, samples=1000, rng=np.random.default_rng(0))[0]
-    layer = dict(mapped_layers(chip))["0"]
-    v = layer.voltages(x)[0].numpy()
-    oracle = solve_circuit(build_circuit(layer.matrix.tile(0), Drive(v=v)))
-    assert_close(found.mean, oracle.power.mean(), 1e-9)
-    ideal = array_power(mapped, x, samples=1000, rng=np.random.default_rng(0))[0]
-    assert found.mean < ideal.mean  # wires in series take less from the same sources
-
-
-@pytest.mark.ngspice
-def test_transistors_take_their_share():
-    spec = TileSpec(rows=16, cols=12, wires=WIRES, cell=OneTransistorOneR())
-    _, mapped, x = small_network(spec)
-    chip = at_fidelity(mapped, Fidelity.LINEAR)
-    (ideal, _), (linear, _) = (
-        array_power(net, x, rng=np.random.default_rng(0)) for net in (mapped, chip)
-    )
-    assert 0.5 * ideal.mean < linear.mean < ideal.mean

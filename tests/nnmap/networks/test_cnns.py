@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from netlists import TileSpec, Wires
-from nnmap import MappingPlan, cnns, map_network, mapped_layers, mapping_table
+from nnmap import MappingPlan, map_network, mapping_table
+from nnmap.networks import cnns
 from tests.tolerances import assert_close
 
 # Parameters at the published size, worked out by hand from the papers' layer sizes.
@@ -44,11 +45,11 @@ def test_narrow_networks_map_whole_and_keep_their_answers(make, image, _):
         dac_bits=None,
         adc_bits=None,
     )
-    mapped = map_network(model, plan, rng=np.random.default_rng(0), sample=x)
+    network = map_network(model, plan, rng=np.random.default_rng(0), sample=x)
     matrices = sum(isinstance(m, nn.Linear | nn.Conv2d) for m in model.modules())
-    assert len(list(mapped_layers(mapped))) == len(mapping_table(mapped).rows) == matrices
+    assert len(network.programmes) == len(mapping_table(network).rows) == matrices
     with torch.no_grad():
-        assert_close(mapped(x).numpy(), model(x).numpy(), 1e-9)
+        assert_close(network.on()(x).numpy(), model(x).numpy(), 1e-9)
 
 
 def test_pointwise_layers_of_mobilenet_stay_digital_by_rule():

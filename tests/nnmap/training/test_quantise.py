@@ -22,7 +22,6 @@ from nnmap import (
 )
 from nnmap.mapping.encode import normalise
 from nnmap.mapping.slicing import Slicing
-from nnmap.training.batch_norm import fold_batch_norms
 from nnmap.training.data import load
 from nnmap.training.quantise import FixedPoint, InputQuantiser, unquantised
 from tests.tolerances import assert_close
@@ -64,8 +63,8 @@ def test_the_trained_network_is_the_mapped_one(bits, make, shape):
     with torch.no_grad():
         wanted = aware(x).numpy()
         assert_close(plain(aware)(x).numpy(), wanted, 1e-12)
-        assert_close(from_aware(x).numpy(), wanted, 1e-9)
-        assert_close(from_plain(x).numpy(), wanted, 1e-9)
+        assert_close(from_aware.on()(x).numpy(), wanted, 1e-9)
+        assert_close(from_plain.on()(x).numpy(), wanted, 1e-9)
         if bits == 2:
             assert abs(unquantised(aware)(x).numpy() - wanted).max() > 1e-3
 
@@ -89,12 +88,13 @@ def test_a_network_trained_with_rounded_inputs_equals_its_mapped_self():
         torch.rand(32, 12).double(),
     )
     aware(x)  # sets the ranges that the converters get from the same sample
-    mapped = map_network(aware.eval(), plan(6, dac_bits=4), rng=np.random.default_rng(0), sample=x)
+    network = map_network(aware.eval(), plan(6, dac_bits=4), rng=np.random.default_rng(0), sample=x)
+    chip = network.on()
     with torch.no_grad():
         wanted = aware(x).numpy()
-        assert_close(mapped(x).numpy(), wanted, 1e-6)
+        assert_close(chip(x).numpy(), wanted, 1e-6)
         assert abs(plain(aware)(x).numpy() - wanted).max() > 1e-3
-    for (_, layer), bare in zip(mapped_layers(mapped), (aware[0], aware[2]), strict=True):
+    for layer, bare in zip(mapped_layers(chip).values(), (aware[0], aware[2]), strict=True):
         assert layer.dac.x_max == pytest.approx(float(bare.input_quantiser.x_max), rel=1e-5)
 
 
@@ -108,14 +108,6 @@ def test_plain_networks_are_ordinary_and_the_original_stays():
     assert len(model[1].weight.unique()) > 15 >= len(back[1].weight.unique())
     assert torch.equal(unquantised(aware)[1].weight, model[1].weight)
     assert torch.equal(aware[1].weight, back[1].weight)  # still usable
-
-
-def test_folding_a_copy_leaves_a_binary_network_usable():
-    torch.manual_seed(0)
-    model, x = bnn_mlp((64, 8, 10)).eval(), torch.rand(4, 64)
-    before = model(x)
-    fold_batch_norms(model)
-    assert torch.equal(model(x), before)
 
 
 def test_gradients_pass_and_low_bits_learn():

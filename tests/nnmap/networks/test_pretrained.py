@@ -13,16 +13,16 @@ from nnmap import (
     MappingPlan,
     Recipe,
     accuracy,
-    agreement,
-    at_fidelity,
     bnn_mlp,
     fit,
     lenet,
     map_network,
+    measure_mapping,
     mlp,
     quantise_aware,
 )
-from nnmap import pretrained as shipped
+from nnmap.mapping.encode import slots
+from nnmap.networks import pretrained as shipped
 from nnmap.networks.catalogue import Setting
 from nnmap.networks.cnns import lenet_remeco
 from nnmap.networks.paper_plans import PLANS
@@ -67,7 +67,7 @@ def test_mnist_networks_keep_their_accuracy_when_quantised_and_mapped(name):
         test_x=data.test_x[:200],
         test_y=data.test_y[:200],
     ).prepared(reference(name).inputs)
-    found = agreement(pretrained(name), plan(name), few)
+    found = measure_mapping(pretrained(name), plan(name), few)
     assert found.unmapped > 0.96
     assert found.spread <= 1 / 200 and abs(found.converted - found.unmapped) <= 2 / 200
     assert found.adc_clipped < 1e-3
@@ -84,7 +84,7 @@ def on_digits():
 
 @pytest.mark.parametrize("paper", [name for name, p in PLANS.items() if p.weight_bits])
 def test_digits_keep_their_accuracy_on_every_papers_plan(on_digits, paper):
-    found = agreement(on_digits[0], PLANS[paper], on_digits[1])
+    found = measure_mapping(on_digits[0], PLANS[paper], on_digits[1])
     assert found.unmapped > 0.9 and found.quantised == found.ideal
     assert found.spread <= 1 / 200 and abs(found.converted - found.unmapped) <= 3 / 200
 
@@ -93,7 +93,7 @@ def test_digits_keep_their_accuracy_on_every_papers_plan(on_digits, paper):
 def test_binary_digits_keep_their_accuracy_on_every_papers_plan(on_digits, paper):
     recipe = Recipe(epochs=15)
     model = fit(lambda: bnn_mlp((64, 64, 10)), recipe, load("digits"))
-    found = agreement(model, PLANS[paper], on_digits[1])
+    found = measure_mapping(model, PLANS[paper], on_digits[1])
     assert found.unmapped > 0.9 and found.spread == 0.0
     assert abs(found.converted - found.unmapped) <= 3 / 200
 
@@ -113,8 +113,7 @@ STATED = {
 @pytest.mark.parametrize("paper", STATED)
 def test_plans_say_what_the_papers_say(paper):
     p = PLANS[paper]
-    columns = p.encoder().columns(1, p.spec.cols)
-    devices = (len(columns) - (p.encoding == "offset")) * p.spec.cell.n_rram
+    devices = slots(p.encoder()) * p.spec.cell.n_rram
     assert (p.weight_bits, p.device_bits, devices, p.spec.rows) == STATED[paper]
     assert plan("vgg13-cifar10").digital_1x1 and plan("alexnet-cifar10") is PLANS["remeco"]
 
@@ -122,14 +121,14 @@ def test_plans_say_what_the_papers_say(paper):
 def test_quantised_in_torch_or_on_tiles_gives_the_same_logits():
     model, x = pretrained("lenet-mnist").double(), torch.rand(4, 784).double()
     bare = replace(plan("lenet-mnist"), dac_bits=None, adc_bits=None)
-    mapped = map_network(model, bare, rng=np.random.default_rng(0), sample=x)
+    network = map_network(model, bare, rng=np.random.default_rng(0), sample=x)
     with torch.no_grad():
         for layer in model:
             if hasattr(layer, "weight"):
                 step = layer.weight.abs().max() / 127
                 layer.weight.copy_(torch.round(layer.weight / step) * step)
-        assert_close(mapped(x).numpy(), model(x).numpy(), 1e-9)
-        wired = at_fidelity(mapped, Fidelity.LINEAR)(x)
+        assert_close(network.on()(x).numpy(), model(x).numpy(), 1e-9)
+        wired = network.on(fidelity=Fidelity.LINEAR)(x)
     assert 1e-4 < (wired - model(x)).abs().max() / model(x).abs().max() < 1
 
 

@@ -13,13 +13,12 @@ from netlists import (
     OneR,
     OneTransistorTwoR,
     TileSpec,
-    Wires,
 )
-from nnmap import Fidelity, MappingPlan, Slicing, at_fidelity, inject_faults, map_network
+from nnmap import Chip, Fidelity, MeasuredChip, Programme, Shape, Slicing, place
 from nnmap.mapping.slicing import sliced
+from tests.nnmap.making import PERFECT, held_weights, layer_of, mapped, only
 from tests.tolerances import EXACT, assert_close
 
-PERFECT = Wires(r_row_segment=0.0, r_col_segment=0.0)
 PAPERS = [  # weight bits, device bits, devices a weight
     pytest.param(8, 8, 1, id="drop-connect"),
     pytest.param(16, 1, 16, id="rramedy-slc"),
@@ -28,14 +27,14 @@ PAPERS = [  # weight bits, device bits, devices a weight
 ]
 
 
-def plan(weight_bits, device_bits, *, encoding="offset", cell=None, rows=16, cols=40, **options):
-    spec = TileSpec(rows=rows, cols=cols, wires=PERFECT, cell=cell or OneR())
-    bits = {"weight_bits": weight_bits, "device_bits": device_bits, "encoding": encoding}
-    return MappingPlan(spec=spec, **{"dac_bits": None, "adc_bits": None, **bits, **options})
+def plan(weight_bits, device_bits, **options):
+    """Options of a plan with these bits."""
+    bits = {"weight_bits": weight_bits, "device_bits": device_bits}
+    return {"encoding": "offset", "cols": 40, **bits, **options}
 
 
-def mapped(layer, plan, x):
-    return map_network(layer, plan, rng=np.random.default_rng(0), sample=x)
+def stuck(rate, seed=0):
+    return Chip(rates=FaultRates.from_ocr(rate, 1.0), seed=seed)
 
 
 def fixed_point(weight, bits):
@@ -49,8 +48,10 @@ def test_the_papers_encodings_take_as_many_devices_as_they_say(weight_bits, devi
     encoding = sliced("offset", Slicing(weight_bits=weight_bits, device_bits=device_bits))
     assert encoding.slices == devices
     w = np.array([[1.0, -1.0]])
-    g = encoding.program(w, OneR(), rows=1, cols=2 * devices + 1)
-    levels = (g[0] - OneR().rram.g_hrs) / (OneR().rram.g_lrs - OneR().rram.g_hrs)
+    spec = TileSpec(rows=1, cols=2 * devices + 1, wires=PERFECT, cell=OneR())
+    placement = place(Shape(inputs=1, outputs=2), spec, encoding)
+    made = Programme.of(w[None], 1.0, spec=spec, encoding=encoding, placement=placement)
+    levels = (made.target[0, 0] - OneR().rram.g_hrs) / (OneR().rram.g_lrs - OneR().rram.g_hrs)
     top = 2**device_bits - 1
     digits = np.round(levels * top).astype(int)
     assert_close(levels[:-1] * top, digits[:-1], 1e-9)
@@ -75,9 +76,9 @@ def test_every_slicing_is_exact_integer_arithmetic(weight_bits, device_bits, enc
     x = torch.randint(-3, 4, (6, 21)).double()
     q, step = fixed_point(layer.weight.detach(), weight_bits)
     assume((q / step).isfinite().all())
-    on_tiles = mapped(layer, plan(weight_bits, device_bits, encoding=encoding), x)
+    on_tiles = mapped(layer, x, **plan(weight_bits, device_bits, encoding=encoding))
     for fidelity in (Fidelity.IDEAL, Fidelity.LINEAR, Fidelity.NONLINEAR):
-        found = at_fidelity(on_tiles, fidelity)(x) / step
+        found = on_tiles.on(fidelity=fidelity)(x) / step
         assert_close(found.numpy(), (x @ q.T).numpy(), 1e-9, scale=2.0 ** (weight_bits - 1))
 
 
@@ -85,7 +86,8 @@ def test_every_slicing_is_exact_integer_arithmetic(weight_bits, device_bits, enc
 def test_two_memories_a_cell_hold_slices_too(encoding):
     layer, x = nn.Linear(9, 4, bias=False).double(), torch.rand(3, 9).double()
     q, step = fixed_point(layer.weight.detach(), 8)
-    found = mapped(layer, plan(8, 4, encoding=encoding, cell=OneTransistorTwoR()), x)(x)
+    options = plan(8, 4, encoding=encoding, cell=OneTransistorTwoR())
+    found = mapped(layer, x, **options).on()(x)
     assert_close((found / step).numpy(), (x @ q.T).numpy(), 1e-9, scale=127.0)
 
 
@@ -96,13 +98,12 @@ def test_the_faulty_weight_is_what_the_currents_decode_to(
 ):  # devices names the case
     layer, x = nn.Conv2d(4, 6, 3, groups=2, bias=False).double(), torch.rand(2, 4, 5, 5).double()
     tiles = plan(weight_bits, device_bits, encoding=encoding, rows=18, cols=64)
-    chip = inject_faults(
-        mapped(layer, tiles, x), FaultRates.from_ocr(0.2, 1.0), rng=np.random.default_rng(4)
-    )
-    assert chip.matrix.placement.bundle == 1  # groups that share a tile disturb each other
-    kernel = torch.from_numpy(chip.matrix.weights()).mT.reshape(6, 2, 3, 3)
+    network = mapped(layer, x, **tiles)
+    p = only(network.programmes).placement
+    assert all(len(set(row // 18)) == 1 for row in p.row_input)  # one group a tile: others disturb
+    kernel = torch.from_numpy(held_weights(network, stuck(0.2, 4))).mT.reshape(6, 2, 3, 3)
     expected = nn.functional.conv2d(x, kernel, groups=2)
-    assert_close(chip(x).numpy(), expected.numpy(), 1e-9)
+    assert_close(network.on(stuck(0.2, 4))(x).numpy(), expected.numpy(), 1e-9)
 
 
 @pytest.mark.parametrize("encoding", ["pair", "offset"])
@@ -111,17 +112,17 @@ def test_the_faulty_weight_is_what_the_currents_decode_to(
 def test_faulty_weights_give_the_faulty_product(encoding, seed, weight_bits, device_bits):
     torch.manual_seed(seed)
     layer, x = nn.Linear(23, 5, bias=False).double(), torch.randn(4, 23).double()
-    perfect = mapped(layer, plan(weight_bits, device_bits, encoding=encoding), x)
-    chip = inject_faults(perfect, FaultRates.from_ocr(0.1, 1.0), rng=np.random.default_rng(seed))
-    w = torch.from_numpy(chip.matrix.weights()[0])
+    network = mapped(layer, x, **plan(weight_bits, device_bits, encoding=encoding))
+    w = torch.from_numpy(held_weights(network, stuck(0.1, seed))[0])
     scale = float((x.abs() @ w.abs()).max())
-    assert_close(chip(x).numpy(), (x @ w).numpy(), EXACT * 100, scale=scale)
+    found = network.on(stuck(0.1, seed))(x)
+    assert_close(found.numpy(), (x @ w).numpy(), EXACT * 100, scale=scale)
 
 
 def test_a_perfect_chip_decodes_to_its_fixed_point_weights():
     layer, x = nn.Linear(23, 5, bias=False).double(), torch.rand(4, 23).double()
     q, step = fixed_point(layer.weight.detach(), 8)
-    found = mapped(layer, plan(8, 4), x).matrix.weights()[0] / step.item()
+    found = held_weights(mapped(layer, x, **plan(8, 4)))[0] / step.item()
     assert_close(found, q.T.numpy(), 1e-9)
 
 
@@ -129,59 +130,69 @@ def test_a_stuck_device_moves_its_weight_by_the_value_of_its_digit():
     """8 bits on two 4-bit devices, weight +127: offset binary 255, digits 15 and 15."""
     layer = nn.Linear(1, 1, bias=False).double()
     nn.init.constant_(layer.weight, 127.0)
-    perfect = mapped(layer, plan(8, 4, rows=1, cols=3), torch.ones(1, 1).double())
+    network = mapped(layer, torch.ones(1, 1).double(), **plan(8, 4, rows=1, cols=3))
 
     def weight(column):
         kind = np.zeros((1, 3), np.int8)
         kind[0, column] = FaultKind.STUCK_HRS
-        return perfect.matrix.with_faults([FaultMap(kind=kind)]).weights().item()
+        chip = MeasuredChip(faults={"": [FaultMap(kind=kind)]})
+        return held_weights(network, chip).item()
 
     assert weight(0) == pytest.approx(127 - 15)
     assert weight(1) == pytest.approx(127 - 15 * 16)
 
 
+def run(layer, x, **options):
+    """The only layer of a network on a chip without faults, and what it makes of x."""
+    chip = layer_of(mapped(layer, x, **plan(8, 4, **options)).on())
+    return chip, chip(x)
+
+
 def test_serial_inputs_are_shifted_and_added():
     layer, x = nn.Linear(20, 4).double(), torch.randn(5, 20).double()
-    parallel = mapped(layer, plan(8, 4, dac_bits=6), x)
-    serial = mapped(layer, plan(8, 4, dac_bits=6, inputs="serial"), x)
-    assert_close(serial(x).numpy(), parallel(x).numpy(), 1e-12)
-    quantised = mapped(layer, plan(8, 4, dac_bits=6, inputs="serial", adc_bits=10), x)
-    assert 0 < (quantised(x) - parallel(x)).abs().max() < 0.05
-    assert quantised.clips.adc == 0
+    _, parallel = run(layer, x, dac_bits=6)
+    _, serial = run(layer, x, dac_bits=6, inputs="serial")
+    assert_close(serial.numpy(), parallel.numpy(), 1e-12)
+    chip, quantised = run(layer, x, dac_bits=6, inputs="serial", adc_bits=10)
+    assert 0 < (quantised - parallel).abs().max() < 0.05
+    assert chip.clips.adc == 0
 
 
 def test_binary_inputs_of_both_signs_take_two_reads_and_no_more_levels():
     layer, x = nn.Linear(20, 4).double(), torch.randn(5, 20).sign().double()
     q, step = fixed_point(layer.weight.detach(), 8)
-    found = mapped(layer, plan(8, 4, dac_bits=1), x)(x) - layer.bias
-    assert_close((found / step).detach().numpy(), (x @ q.T).numpy(), 1e-9, scale=127.0)
+    chip, found = run(layer, x, dac_bits=1)
+    assert chip.reads_per_vector(x) == 2 and chip.reads_per_vector(x.abs()) == 1
+    assert_close(
+        ((found - layer.bias) / step).detach().numpy(), (x @ q.T).numpy(), 1e-9, scale=127.0
+    )
 
 
 @pytest.mark.parametrize("adc_range", ["shared", "column", "full"])
 def test_converter_ranges_hold_what_the_sample_showed(adc_range):
     layer, x = nn.Conv2d(3, 5, 3).double(), torch.rand(4, 3, 8, 8).double()
-    exact = mapped(layer, plan(8, 4), x)(x)
-    chip = mapped(layer, plan(8, 4, dac_bits=12, adc_bits=12, adc_range=adc_range), x)
-    error = (chip(x) - exact).abs().max()
+    _, exact = run(layer, x)
+    chip, found = run(layer, x, dac_bits=12, adc_bits=12, adc_range=adc_range)
+    error = (found - exact).abs().max()
     assert 0 < error < 0.1 and chip.clips.adc == 0 and chip.clips.adc_of > 0
+    assert chip.clips.dac == 0 and chip.clips.dac_of == x.numel()
     chip(2 * x)  # beyond the input range: the DAC saturates, and says so
     assert chip.clips.dac > 0
 
 
 def test_a_column_of_its_own_range_is_finer_and_clips_sooner():
     layer, x = nn.Linear(16, 8).double(), torch.rand(64, 16).double()
-    exact = mapped(layer, plan(8, 4, encoding="pair"), x)(x)
+    _, exact = run(layer, x, encoding="pair")
 
-    def chip(adc_range, headroom):
+    def converted(adc_range, headroom):
         options = {"adc_bits": 8, "adc_range": adc_range, "adc_headroom": headroom}
-        return mapped(layer, plan(8, 4, encoding="pair", **options), x)
+        return run(layer, x, encoding="pair", **options)
 
     def error(adc_range):
-        return (chip(adc_range, 1.0)(x) - exact).abs().mean().item()
+        return (converted(adc_range, 1.0)[1] - exact).abs().mean().item()
 
     assert error("column") < error("shared") < error("full")
-    tight = chip("column", 0.5)
-    tight(x)
+    tight, _ = converted("column", 0.5)
     assert 0 < tight.clips.adc < tight.clips.adc_of
 
 
