@@ -121,7 +121,7 @@ def read_defects(path: str | Path) -> Defects:
 
 
 def write_faultmap_csv(faults: FaultMap, path: str | Path) -> None:
-    """Write one line per stuck memory: row, col, device, kind, and S where it has one of its own."""
+    """Write one line per stuck memory: row, col, device, kind, and S where it holds its own."""
     kind = faults.kind.reshape(*faults.kind.shape[:2], -1)
     with Path(path).open("w", newline="") as stream:
         lines = csv.writer(stream)

@@ -16,6 +16,8 @@ from netlists.fault_patterns import Independent, Pattern, StuckStates
 from netlists.faults import FaultKind, FaultMap, FaultRates
 from netlists.tile import TileSpec
 
+ALONE, NOMINAL_STATES = Independent(), StuckStates()
+
 
 def stream_name(rng: np.random.Generator) -> str:
     """The seed of a random stream, as text."""
@@ -30,8 +32,8 @@ def sample_faults(
     rates: FaultRates,
     *,
     rng: np.random.Generator,
-    pattern: Pattern = Independent(),
-    states: StuckStates = StuckStates(),
+    pattern: Pattern = ALONE,
+    states: StuckStates = NOMINAL_STATES,
 ) -> FaultMap:
     """A fault map for one tile, its memories stuck at the given rates.
 
