@@ -1,13 +1,13 @@
 import csv
 
 import pytest
-from validation.programming import run_programming
 
 from netlists import InputError
 from tests.validation.test_cli import write, xbarverify  # noqa: F401
 from validation.commands.terminal import bar
 from validation.files.base import read_toml
 from validation.files.write_file import WriteFile
+from validation.write_array import write_array
 
 PULSE = "{ height = 4.5, width = 2e-10, edge = 5e-11 }"
 FILE = f"""
@@ -53,7 +53,7 @@ def test_the_same_file_gives_the_same_tables(tmp_path):
     found = config(tmp_path, text.replace("devices = 400", "devices = 50"))
     texts = []
     for _ in range(2):
-        result = run_programming(found, progress=bar)
+        result = write_array(found, progress=bar)
         assert result.agreement == {} and result.perfect is None
         texts.append([(result.folder / name).read_bytes() for name in ("devices.csv", "error.png")])
     assert texts[0] == texts[1]
@@ -64,13 +64,13 @@ def test_a_network_on_written_chips(tmp_path):
     text = FILE.replace("check = 8", "check = 0")
     text += "[spread]\nmodulations = [0.2]\n[network]\nname = 'lenet-mnist'\nchips = 2\n"
     text = text.replace("[array]", "max_pulses = 10\n[array]")
-    found = run_programming(config(tmp_path, text + "test_images = 200\n"), progress=bar)
+    found = write_array(config(tmp_path, text + "test_images = 200\n"), progress=bar)
     once, verified = (one.accuracy for one in found.outcomes)
     assert verified.mean > once.mean and verified.n == 2
     assert found.perfect > 0.95
     with pytest.raises(InputError, match=r"write.levels = 12 is no power of 2"):
         text = text.replace("max_pulses = 10", "max_pulses = 10\nlevels = 12")
-        run_programming(config(tmp_path, text), progress=bar)
+        write_array(config(tmp_path, text), progress=bar)
 
 
 def test_bad_input_is_one_sentence(xbarverify, tmp_path):  # noqa: F811
