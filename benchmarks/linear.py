@@ -22,9 +22,10 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.nonlinear import CELLS
-from circuitsim import effective_conductance, linearise_at, prepare_nonlinear
+from benchmarks.operating_point import linearise_at
+from circuitsim import effective_conductance, prepare_nonlinear
 from netlists import Drive, FaultRates, InputError, Tile, TileSpec, Wires
-from netlists.tile import FloatArray
+from netlists.arrays import FloatArray
 from nnmap import Chip, MappingPlan, map_network, mapped_layers
 from nnmap.fidelity.linear_fit import InputCurve, column_gains, spread
 from nnmap.networks.pretrained import pretrained

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from netlists.bridges import Bridge
 from netlists.defect_rates import DefectRates
-from netlists.defects import Bridge, Defects
+from netlists.defects import Defects
 from netlists.errors import InputError
 from netlists.faults import FaultKind, FaultMap, FaultRates, sa_kinds
 

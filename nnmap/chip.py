@@ -7,11 +7,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from netlists.arrays import FloatArray
 from netlists.defect_rates import DefectRates
-from netlists.defects import Defects, sample_defects
+from netlists.defects import Defects
 from netlists.errors import InputError
-from netlists.faults import FaultKind, FaultMap, FaultRates, sample_faults
-from netlists.tile import FloatArray, Tile
+from netlists.faults import FaultKind, FaultMap, FaultRates
+from netlists.sampling import sample_defects, sample_faults
+from netlists.tile import Tile
 from netlists.variation import RetentionDrift, Variation, vary
 from nnmap.mapping.programme import Programme
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netlists.arrays import FloatArray
 from netlists.faults import FaultKind
-from netlists.tile import Access, FloatArray, Tile
+from netlists.tile import Access, Tile
 from nnmap.chip import LayerOnChip
 from nnmap.mapping.encode import Encoding
 from nnmap.mapping.placement import BoolArray, IntArray, Placement

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from circuitsim import cell_conductance, effective_conductance
-from circuitsim.differentiable import differentiable_conductance
+from circuitsim.linear.differentiable import differentiable_conductance
+from netlists.arrays import FloatArray
 from netlists.cells import is_linear
 from netlists.errors import InputError
-from netlists.tile import FloatArray, Tile
+from netlists.tile import Tile
 from nnmap.chip import LayerOnChip
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.readers import MatrixReader, columns_of

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.identity import ByContent
-from netlists.tile import FloatArray, TileSpec
+from netlists.tile import TileSpec
 from nnmap.mapping.encode import Encoding, has_offset, outputs_per_tile, slots
 
 IntArray = NDArray[np.int64]

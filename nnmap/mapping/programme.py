@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.identity import ByContent
-from netlists.tile import FloatArray, TileSpec
+from netlists.tile import TileSpec
 from nnmap.mapping.encode import Encoding, offset_states, state
 from nnmap.mapping.placement import IntArray, Placement
 

@@ -6,9 +6,10 @@ from typing import ClassVar
 import numpy as np
 
 from circuitsim import effective_conductance
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.faults import FaultKind
-from netlists.tile import FloatArray, Tile
+from netlists.tile import Tile
 from nnmap.chip import LayerOnChip
 from nnmap.fidelity.fidelity import Fidelity, cell_function
 from nnmap.mapping.encode import Readout

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from circuitsim import solve
-from netlists.tile import Drive, FloatArray, Tile
+from netlists.arrays import FloatArray
+from netlists.tile import Drive, Tile
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.layers.layer import MappedLayer
 from nnmap.watch import first_inputs, mapped_layers

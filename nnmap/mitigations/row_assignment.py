@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.faults import FaultKind, FaultMap
-from netlists.tile import FloatArray
 from nnmap.chip import LayerOnChip
 from nnmap.mapping.encode import Readout, offset_states
 from nnmap.mapping.programme import Programme

@@ -284,8 +284,8 @@ def test_a_calibrated_surface_takes_the_place_of_calibration(
     def never(*_):
         raise AssertionError("calibrated again")
 
-    monkeypatch.setattr(sys.modules["circuitsim.linearise"], "calibrate", never)
-    monkeypatch.setattr(sys.modules["circuitsim.cell_law"], "calibrate_surface", never)
+    monkeypatch.setattr(sys.modules["circuitsim.linear.resistor_tile"], "calibrate", never)
+    monkeypatch.setattr(sys.modules["circuitsim.laws.of_tile"], "calibrate_surface", never)
     tile = write(tmp_path / "tile.toml", "[tile]\nrows = 6\ncols = 5\n" + CELL)
     names = [word for name in ("newton", "nodal", "ngspice") for word in ("--solver", name)]
     code, out, _ = xbarverify("solve", "--surface", calibrated[0], *names, tile)
@@ -316,7 +316,7 @@ def test_what_cannot_be_calibrated_is_told(xbarverify, tmp_path):
 
 @pytest.mark.ngspice
 def test_an_error_above_the_target_is_never_silent(xbarverify, tmp_path, monkeypatch):
-    monkeypatch.setattr("circuitsim.cellsurface.TARGET_MAX", 1e-12)
+    monkeypatch.setattr("circuitsim.cells.surface.TARGET_MAX", 1e-12)
     file = write(tmp_path / "cell.toml", CELL)
     code, _, warned = xbarverify("calibrate", file, "--no-verify", "-o", tmp_path / "cell.json")
     assert code == 0 and "warning: gate 1.2 V, LRS: held-out error at most" in warned

@@ -2,14 +2,14 @@ import re
 from dataclasses import asdict
 
 import pytest
+from validation.experiment import run_task, tasks
+from validation.networks import trained_network
 
 from netlists import InputError
 from nnmap.networks.pretrained import images, manifest, train_network
 from validation import EvaluationFile, Store
 from validation.campaign import Task, run_campaign
 from validation.evaluate import evaluate, rewrite_report
-from validation.experiment import run_task, tasks
-from validation.networks import trained_network
 
 
 def contents(folder):

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from validation.network_audit import audit_network
 
 from netlists import OneR, OneTransistorOneR, SinhRram, TileSpec, Wires
 from nnmap import MappingPlan, map_network
-from validation.network_audit import audit_network
 
 
 def mapped_on(cell, segment):

@@ -1,13 +1,13 @@
 import csv
 
 import pytest
+from validation.programming import run_programming
 
 from netlists import InputError
 from tests.validation.test_cli import write, xbarverify  # noqa: F401
 from validation.commands.terminal import bar
 from validation.files.base import read_toml
 from validation.files.write_file import WriteFile
-from validation.programming import run_programming
 
 PULSE = "{ height = 4.5, width = 2e-10, edge = 5e-11 }"
 FILE = f"""

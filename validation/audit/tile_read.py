@@ -8,7 +8,8 @@ from torch import Tensor
 
 from circuitsim import solve
 from netlists import Drive
-from netlists.tile import FloatArray, Tile
+from netlists.arrays import FloatArray
+from netlists.tile import Tile
 from nnmap import MappedLayer
 from nnmap.fidelity.readers import columns_of
 from nnmap.network import full_scale

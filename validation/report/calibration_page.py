@@ -9,9 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from circuitsim import Calibration, CellSurface
 from circuitsim.calibration import at_gate
-from circuitsim.cellsurface import TARGET_MAX, TARGET_P99
-from circuitsim.polynomial_surface import PolynomialSurface
-from circuitsim.series_surface import SeriesSurface
+from circuitsim.cells.polynomial import PolynomialSurface
+from circuitsim.cells.series import SeriesSurface
+from circuitsim.cells.surface import TARGET_MAX, TARGET_P99
 from circuitsim.verification import TARGET_MAX as TILE_MAX
 from circuitsim.verification import TARGET_P99 as TILE_P99
 from circuitsim.verification import residuals

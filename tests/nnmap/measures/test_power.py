@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from circuitsim.nodal import solve_circuit
+from circuitsim.linear.nodal import solve_circuit
 from netlists import Drive, FaultRates, OneTransistorOneR, TileSpec, Wires
 from netlists.build import build_circuit
 from nnmap import Chip, Fidelity, MappingPlan, array_power, map_network, mapped_layers
