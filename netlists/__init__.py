@@ -18,6 +18,7 @@ from netlists.devices import (
     YakopcicRram,
 )
 from netlists.errors import InputError, MissingToolError
+from netlists.fault_patterns import Clusters, Independent, Lines, Lognormal, Pattern, StuckStates
 from netlists.faultmap_io import (
     read_defects,
     read_faultmap,
@@ -50,6 +51,7 @@ __all__ = [
     "Cell",
     "CheckReport",
     "Circuit",
+    "Clusters",
     "DefectRates",
     "Defects",
     "Deviation",
@@ -60,8 +62,11 @@ __all__ = [
     "FaultMap",
     "FaultRates",
     "GaussianSpread",
+    "Independent",
     "InputError",
     "Level1Nmos",
+    "Lines",
+    "Lognormal",
     "LognormalSpread",
     "MissingToolError",
     "Nmos",
@@ -69,12 +74,14 @@ __all__ = [
     "OneR",
     "OneTransistorOneR",
     "OneTransistorTwoR",
+    "Pattern",
     "ProgrammingError",
     "Pulse",
     "ResistanceError",
     "RetentionDrift",
     "Rram",
     "SinhRram",
+    "StuckStates",
     "SubcktCell",
     "Tile",
     "TileSpec",

@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from netlists.arrays import BoolArray, FloatArray
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 
 
@@ -93,7 +93,8 @@ class FaultMap:
     """Which memories of one tile are stuck, and how that came to be.
 
     kind: `FaultKind` values, int8, the tile's `g_shape`.
-    g_stuck: conductance of those that are STUCK_AT one, S, same shape; NaN elsewhere.
+    g_stuck: conductance that a stuck memory holds, S, same shape: where it is STUCK_AT one, and
+        where it is stuck at LRS or HRS and not just at the nominal state; NaN elsewhere.
     requested: the rates asked for, where the map was sampled.
     seed: the random stream it was sampled from, as text.
 
@@ -119,27 +120,31 @@ class FaultMap:
         kind.flags.writeable = False
         object.__setattr__(self, "kind", kind)
         content = str(kind.shape).encode() + np.ascontiguousarray(kind).tobytes()
-        at = kind == FaultKind.STUCK_AT
-        g_stuck = None
-        if at.any():
-            g_stuck = self._checked_states(at)
+        g_stuck = self._checked_states(kind)
+        if g_stuck is not None:
             content += g_stuck.tobytes()
         object.__setattr__(self, "g_stuck", g_stuck)
         object.__setattr__(self, "sha256", hashlib.sha256(content).hexdigest())
 
-    def _checked_states(self, at: BoolArray) -> FloatArray:
-        if self.g_stuck is None or np.shape(self.g_stuck) != at.shape:
-            raise InputError(
-                f"FaultMap: g_stuck must give a conductance of shape {at.shape} where memories "
-                "are STUCK_AT one."
-            )
-        g = np.where(at, self.g_stuck, np.nan)
-        bad = at & ~(np.isfinite(g) & (g >= 0))
+    def _checked_states(self, kind: NDArray[np.int8]) -> FloatArray | None:
+        """Conductances of stuck memories that are given, S; None where there are none."""
+        at = kind == FaultKind.STUCK_AT
+        if self.g_stuck is None or np.shape(self.g_stuck) != kind.shape:
+            if self.g_stuck is not None or at.any():
+                raise InputError(
+                    f"FaultMap: g_stuck must give a conductance of shape {kind.shape} where "
+                    "memories are STUCK_AT one."
+                )
+            return None
+        g = np.where(kind == FaultKind.NONE, np.nan, self.g_stuck)
+        bad = (at & np.isnan(g)) | (~np.isnan(g) & ~(np.isfinite(g) & (g >= 0)))
         if bad.any():
             where = tuple(int(k) for k in np.argwhere(bad)[0])
             raise InputError(
                 f"FaultMap: g_stuck{list(where)}={g[where]!r} S must be finite and at least 0."
             )
+        if np.isnan(g).all():
+            return None
         g.flags.writeable = False
         return g
 
@@ -161,4 +166,4 @@ class FaultMap:
         )
         if self.g_stuck is None:
             return stuck
-        return np.where(self.kind == FaultKind.STUCK_AT, self.g_stuck, stuck)
+        return np.where(np.isnan(self.g_stuck), stuck, self.g_stuck)

@@ -12,24 +12,11 @@ from numpy.typing import NDArray
 from netlists.bridges import BRIDGE_KINDS, Bridge, bridge_ends
 from netlists.defect_rates import DefectRates
 from netlists.defects import Defects, TransistorState, require_sites
+from netlists.fault_patterns import Independent, Pattern, StuckStates
 from netlists.faults import FaultKind, FaultMap, FaultRates
 from netlists.tile import TileSpec
 
-
-def sample_kinds(
-    shape: tuple[int, ...], rates: FaultRates, *, rng: np.random.Generator
-) -> NDArray[np.int8]:
-    """Independent fault kinds of the given shape, int8.
-
-    One uniform number decides each memory: LRS from below, HRS from above. Two draws from equal
-    streams are therefore nested (every memory stuck at 5 % is stuck alike at 10 %), which removes
-    chip-to-chip noise from comparisons across rates.
-    """
-    u = rng.random(shape)
-    kind = np.zeros(shape, dtype=np.int8)
-    kind[u < rates.stuck_lrs] = FaultKind.STUCK_LRS
-    kind[u >= 1.0 - rates.stuck_hrs] = FaultKind.STUCK_HRS
-    return kind
+ALONE, NOMINAL_STATES = Independent(), StuckStates()
 
 
 def stream_name(rng: np.random.Generator) -> str:
@@ -40,35 +27,41 @@ def stream_name(rng: np.random.Generator) -> str:
     return "unknown"
 
 
-def sample_faults(spec: TileSpec, rates: FaultRates, *, rng: np.random.Generator) -> FaultMap:
-    """A fault map for one tile, each memory stuck independently at the given rates.
+def sample_faults(
+    spec: TileSpec,
+    rates: FaultRates,
+    *,
+    rng: np.random.Generator,
+    pattern: Pattern = ALONE,
+    states: StuckStates = NOMINAL_STATES,
+) -> FaultMap:
+    """A fault map for one tile, its memories stuck at the given rates.
+
+    pattern: where stuck memories lie.  states: what they hold.
 
     The memories of a 1T2R cell are drawn plane by plane, so that the first plane equals the map of
     a 1T1R tile drawn from an equal stream: variants with more devices share the faults they can.
     """
     shape = (spec.cell.n_rram, spec.rows, spec.cols)
     seed = stream_name(rng)
-    kind = sample_kinds(shape, rates, rng=rng)
-    g_stuck = None
+    kind = pattern.kinds(shape, rates, rng=rng)
+    between, held = rng.spawn(2)
+    g_stuck = np.full(shape, np.nan)
+    rram = spec.cell.rram
     if rates.stuck_at:
         # Of the memories that the two states left; the same ones, and more, at a higher rate.
         left = 1.0 - rates.stuck_lrs - rates.stuck_hrs
-        # Drawn plane by plane too, from a stream of its own.
-        planes = rng.spawn(1)[0].random((shape[0], 2, *shape[1:]))
+        planes = between.random((shape[0], 2, *shape[1:]))
         chosen, state = planes[:, 0], planes[:, 1]
         kind[(kind == FaultKind.NONE) & (chosen * left < rates.stuck_at)] = FaultKind.STUCK_AT
-        rram = spec.cell.rram
-        g_stuck = rram.g_hrs * (rram.g_lrs / rram.g_hrs) ** state
+        at = kind == FaultKind.STUCK_AT
+        g_stuck[at] = (rram.g_hrs * (rram.g_lrs / rram.g_hrs) ** state)[at]
+    states.fill(g_stuck, kind, rng=held)
 
     def placed(planes: NDArray[Any]) -> NDArray[Any]:
         return planes[0] if spec.cell.n_rram == 1 else np.moveaxis(planes, 0, -1)
 
-    return FaultMap(
-        kind=placed(kind),
-        g_stuck=None if g_stuck is None else placed(g_stuck),
-        requested=rates,
-        seed=seed,
-    )
+    return FaultMap(kind=placed(kind), g_stuck=placed(g_stuck), requested=rates, seed=seed)
 
 
 def sample_defects(spec: TileSpec, rates: DefectRates, *, rng: np.random.Generator) -> Defects:

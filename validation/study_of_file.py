@@ -2,6 +2,14 @@
 
 from typing import Any
 
+from netlists.fault_patterns import (
+    Clusters,
+    Independent,
+    Lines,
+    Lognormal,
+    Pattern,
+    StuckStates,
+)
 from nnmap import Chip, Fidelity
 from nnmap.measures.diagnosis import Diagnosis
 from nnmap.measures.measure import (
@@ -14,6 +22,7 @@ from nnmap.measures.measure import (
 )
 from nnmap.mitigations import MITIGATIONS, Mitigation
 from validation.condition import Condition
+from validation.files.chip_sections import StuckSection
 from validation.files.study_file import Point, StudyFile, StudyGrid
 from validation.files.tile_section import tile_spec
 from validation.precision import Precision
@@ -106,9 +115,28 @@ def chip_of(file: StudyFile) -> Chip:
     drift = file.noise.drift
     return Chip(
         rates=file.faults.rates(),
+        pattern=_pattern(file),
+        states=StuckStates(lrs=_law(file.faults.stuck_lrs), hrs=_law(file.faults.stuck_hrs)),
         defects=file.defects.rates(),
         variation=file.variations(),
         drift=None if drift is None else drift.build(),
         read_noise=file.noise.read,
         seed=file.faults.seed,
     )
+
+
+def _pattern(file: StudyFile) -> Pattern:
+    faults = file.faults
+    match faults.pattern:
+        case "rows":
+            return Lines(along="row", share=faults.pattern_share)
+        case "columns":
+            return Lines(along="col", share=faults.pattern_share)
+        case "clusters":
+            return Clusters(radius=faults.cluster_radius, share=faults.pattern_share)
+        case _:
+            return Independent()
+
+
+def _law(section: StuckSection | None) -> Lognormal | None:
+    return None if section is None else Lognormal(median=section.median, sigma=section.sigma)
