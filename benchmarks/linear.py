@@ -5,8 +5,8 @@
 Tiles of the shipped LeNet-5 (8-bit weights on two 4-bit devices, 64x64 tiles, 1 ohm segments, 10 %
 stuck memories), read at what MNIST test images put on their rows; fitted, where a way needs it, at
 8 row voltages that training images put there on the same chip. The truth is NONLINEAR. Errors are
-in steps of the layer's 8-bit converter. `vector_us` counts the input curve once a row tile; a
-network applies it once a layer input, before a convolution's patches. Needs the data sets.
+in steps of the layer's 8-bit converter. `vector_us` counts the input curve once per row tile; a
+network applies it once per layer input, before a convolution's patches. Needs the data sets.
 """
 
 import csv
@@ -80,7 +80,7 @@ def curve_gains(tile: Tile, v: FloatArray) -> Read:
 
 
 def curve_quadratic(tile: Tile, v: FloatArray) -> Read:
-    """Column gains and one term a tile in the square of each current."""
+    """Column gains and one term per tile in the square of each current."""
     read = curve_nominal(tile, v)
     linear, truth = read(v), prepare_nonlinear(tile).currents(Drive(v=v))
     gains, bend = np.ones(linear.shape[1]), 0.0
