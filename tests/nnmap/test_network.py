@@ -15,11 +15,11 @@ from netlists import (
     FaultRates,
     InputError,
     LognormalSpread,
+    OneR,
     OneTransistorOneR,
     SinhRram,
     Wires,
 )
-from netlists.cells import OneR
 from nnmap import (
     Chip,
     Extraction,

@@ -3,8 +3,7 @@
 import pytest
 from torch import nn
 
-from netlists import InputError, OneTransistorOneR, SinhRram
-from netlists.cells import OneR
+from netlists import InputError, OneR, OneTransistorOneR, SinhRram
 from nnmap.mapping.plan import matches, require_matches
 from tests.nnmap.making import plan
 
@@ -75,3 +74,18 @@ def test_pointwise_convolutions_stay_digital_where_asked():
     chosen = plan(digital_1x1=True)
     assert not chosen.chooses("a", pointwise) and chosen.chooses("a", wide)
     assert chosen.chooses("a", nn.Linear(1, 1)) and plan().chooses("a", pointwise)
+
+
+def test_equal_plans_are_equal():
+    one = plan(weight_bits=8, digital=("a",))
+    assert one == plan(weight_bits=8, digital=("a",)) and hash(one) == hash(
+        plan(weight_bits=8, digital=("a",))
+    )
+    others = [
+        plan(weight_bits=8, digital=("b",)),
+        plan(weight_bits=7, digital=("a",)),
+        plan(weight_bits=8, digital=("a",), rows=17),
+        plan(weight_bits=8, digital=("a",), cell=OneTransistorOneR()),
+        plan(weight_bits=8, digital=("a",), negative="negative drive"),
+    ]
+    assert len({one, *others}) == 6
