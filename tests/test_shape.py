@@ -37,7 +37,6 @@ def test_heavy_libraries_have_one_home():
         "dask": {"campaign.py", "former.py", "backends.py"},
         "distributed": {"backends.py"},
         "polars": {"table.py"},
-        "sqlite3": {"store.py", "rows.py", "store_errors.py"},
     }
     for library, home in homes.items():
         users = {
