@@ -110,7 +110,7 @@ def test_heavy_libraries_have_one_home():
         "dask": {"backends.py"},
         "distributed": {"backends.py"},
         "polars": {"table.py", "pivot.py"},
-        "sqlite3": {"store.py", "rows.py", "store_errors.py"},
+        "sqlite3": {"store.py", "rows.py", "store_errors.py", "operator_store.py"},
     }
     for library, home in homes.items():
         users = {
