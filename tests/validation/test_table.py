@@ -304,6 +304,6 @@ def test_exports_read_back(grid, tmp_path, name):
 
 
 def test_an_axis_named_like_a_column_is_refused():
-    conditions = [Flip(rows=rows, axes={"mean": rows}) for rows in (8, 16)]
+    conditions = [Condition(rows=rows, axes={"mean": rows}) for rows in (8, 16)]
     with pytest.raises(InputError, match="an axis is called 'mean'"):
         table(conditions)
