@@ -133,8 +133,9 @@ def test_readme_blocks_run(capsys):
     found = [re.findall(r"```python\n(.*?)```", page.read_text(), re.S) for page in pages]
     assert found[0]
     for page, blocks in zip(pages, found, strict=True):
+        shared = {"__name__": "readme"}  # the blocks of a page continue each other
         for block in blocks:
-            exec(compile(block, str(page), "exec"), {"__name__": "readme"})
+            exec(compile(block, str(page), "exec"), shared)
     assert capsys.readouterr().out
 
 
