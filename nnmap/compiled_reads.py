@@ -433,12 +433,21 @@ class CompiledReads:
         ]
         worth = [2.0**k / levels for k in range(planes)] if self.drive.serial else [1.0]
         x_max = self.drive.x_max
+        limit = np.inf if self.drive.bits is None else x_max * (1 + ROUNDING)
+        counted = 1 if self.drive.bipolar else halves
         return Drive(
             mode=kind,
             table=table.astype(number),
-            numbers=np.array([x_max, x_max * (1 + ROUNDING), levels, 0, 1], number),
+            numbers=np.array([x_max, limit, levels, 0, 1], number),
             bipolar=self.drive.bipolar,
-            sources=np.array([(k, half) for k in range(planes) for half in range(halves)]),
+            sources=np.array(
+                [
+                    (plane, half, plane == 0 and half < counted)
+                    for plane in range(planes)
+                    for half in range(halves)
+                ],
+                np.int64,
+            ),
             reads=np.array(reads, np.int64).reshape(-1, 3),
             factors=np.array([(1 - 2 * sign) * w for w in worth for sign in signs], number),
             active=active,

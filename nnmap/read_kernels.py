@@ -26,7 +26,7 @@ compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 CONTINUOUS, TABLE, SERIAL = 0, 1, 2
 """How an input becomes a voltage: interpolated, by its code, or one bit of its code at a time."""
-STAGED_AT_ONCE = 64  # inputs of one vector converted before they are laid across the lanes
+STAGED_AT_ONCE = 256  # inputs of one vector converted before they are laid across the lanes
 
 
 class Columns(NamedTuple):
@@ -58,9 +58,11 @@ class Drive(NamedTuple):
     """Inputs -> row voltages, and the reads that serve them.
 
     table: V, at even steps of the input from 0 to x_max.
-    numbers: (x_max, largest input that is not counted, levels or 0 without a DAC, 0, 1).
+    numbers: (x_max, largest input that is not counted, levels or 0 without a DAC, 0, 1), of the
+        type that the kernels compute in.
     bipolar: whether negative inputs enter as negative voltages.
-    sources: what is staged: (bit, 1 for the negative part) of each, [sources, 2].
+    sources: what is staged: (bit, 1 for the negative part, 1 where inputs are counted) of each,
+        [sources, 3].
     reads: (source of plain rows, source of flipped rows, 1 for the negative part), [reads, 3].
     factors: [reads], what the codes of a read are worth.
     active: [groups, 2], whether the positive and the negative part of the input drive any row.
@@ -90,44 +92,61 @@ def _padded(count, lanes):
 
 
 @compiled
-def _drive(x, x_at, count, volts, at, source, drive):
-    """Voltages of x.flat[x_at : x_at + count] for one source; returns how many exceed x_max."""
-    x_max, limit, levels, zero, one = drive.numbers
-    table, plane = drive.table, drive.sources[source, 0]
-    if drive.sources[source, 1]:
+def _sizes(x, x_at, count, volts, at, negative, drive):
+    """What a source takes of inputs, at least 0; returns how many exceed x_max."""
+    limit, zero = drive.numbers[1], drive.numbers[3]
+    if negative:
         for i in range(count):
             volts[at + i] = -x[x_at + i]
     else:
         for i in range(count):
             volts[at + i] = x[x_at + i]
-    beyond = 0
-    if levels > zero and plane == 0 and not (drive.bipolar and drive.sources[source, 1]):
+    if drive.bipolar:
         for i in range(count):
-            value = volts[at + i]
-            beyond += (abs(value) if drive.bipolar else value) > limit
-    pieces = len(table) - 1
-    last = table.dtype.type(pieces - 1)
-    steps = table.dtype.type(pieces)
+            volts[at + i] = abs(volts[at + i])
+    beyond = 0
     for i in range(count):
-        value = volts[at + i]
-        size = abs(value) if drive.bipolar else value
-        size = (size if size > zero else zero) / x_max  # a NaN is 0 until the end
-        if levels > zero:
-            size = np.rint((size if size < one else one) * levels)
-        if drive.mode == TABLE:
-            volt = table[int(size)]
-        elif drive.mode == SERIAL:
-            volt = table[(int(size) >> plane) & 1]
-        else:
-            if levels > zero:
-                size = size / levels
-            place = size * steps
-            piece = int(place if place < last else last)
-            volt = table[piece] + (place - piece) * (table[piece + 1] - table[piece])
-        if drive.bipolar and value < zero:
-            volt = -volt
-        volts[at + i] = volt if value == value else value
+        beyond += volts[at + i] > limit
+    for i in range(count):  # a NaN is 0 until the end
+        volts[at + i] = volts[at + i] if volts[at + i] > zero else zero
     return beyond
+
+
+@compiled
+def _drive(x, x_at, count, volts, at, source, drive):
+    """Voltages of x.flat[x_at : x_at + count] for one source; returns how many exceed x_max.
+
+    Many short loops: each is made of vector instructions, all of it at once would not be.
+    """
+    x_max, _, levels, zero, one = drive.numbers
+    plane, negative, first = drive.sources[source]
+    beyond = _sizes(x, x_at, count, volts, at, negative, drive)
+    if levels > zero:
+        for i in range(count):
+            size = volts[at + i] / x_max
+            volts[at + i] = np.rint((size if size < one else one) * levels)
+    table, pieces = drive.table, len(drive.table) - 1
+    if drive.mode == TABLE:
+        for i in range(count):
+            volts[at + i] = table[np.uint32(volts[at + i])]
+    elif drive.mode == SERIAL:
+        for i in range(count):
+            volts[at + i] = table[(np.uint32(volts[at + i]) >> np.uint32(plane)) & np.uint32(1)]
+    else:
+        last = table.dtype.type(pieces - 1)
+        steps = table.dtype.type(pieces) / (levels if levels > zero else x_max)
+        for i in range(count):
+            place = volts[at + i] * steps
+            piece = np.uint32(place if place < last else last)
+            volts[at + i] = table[piece] + (place - piece) * (table[piece + 1] - table[piece])
+    if drive.bipolar:
+        for i in range(count):
+            if (x[x_at + i] < zero) != negative:
+                volts[at + i] = -volts[at + i]
+    for i in range(count):
+        if x[x_at + i] != x[x_at + i]:
+            volts[at + i] = x[x_at + i]
+    return beyond if first else 0
 
 
 @compiled
