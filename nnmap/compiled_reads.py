@@ -4,7 +4,7 @@ The same arithmetic as products, converters and decoding one after the other; on
 sums differs, and operators are divided by the converter's step beforehand.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,44 +15,21 @@ from torch import Tensor
 
 from circuitsim.dissection.threads import run_together
 from netlists.errors import InputError
-from nnmap.read_columns import COLUMNS, VECTORS, lanes
+from nnmap.read_columns import VECTORS, lanes
+from nnmap.read_drive import CONTINUOUS, SERIAL, TABLE, Drive
 from nnmap.read_kernels import (
-    CONTINUOUS,
-    SERIAL,
-    TABLE,
     Columns,
-    Drive,
     read_images,
     read_vectors,
 )
+from nnmap.read_packing import RowGroup, packed
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
+MAX_BITS = 24
 TABLE_BITS = 12  # a DAC of more bits computes its voltages instead of looking them up
 STRIPS = 4  # register tiles of vectors that a block holds; more no longer fit in cache
 ROUNDING = 1e-9  # by which an input may exceed x_max without being counted
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RowGroup:
-    """Tiles that share their row voltages.
-
-    inputs: layer input that drives each row, [rows].
-    flip: rows driven by the negative of their input, bool [rows].
-    operator: current of each read column over row voltages, S [rows, columns].
-    step: current of one ADC code of each column, A [columns] or one for all; None without ADC.
-    indptr, outputs, coefficients: what the columns serve, as CSR: column c adds coefficients[j] A
-        of it to outputs[j] for j in indptr[c]..indptr[c + 1] - 1.  indptr: [columns + 1].
-    """
-
-    inputs: ArrayLike
-    operator: ArrayLike
-    indptr: ArrayLike
-    outputs: ArrayLike
-    coefficients: ArrayLike
-    step: ArrayLike | None = None
-    flip: ArrayLike | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,6 +56,8 @@ class InputDrive:
             raise InputError(f"x_max={self.x_max!r} must be positive and finite.")
         if np.ndim(self.volts) != 1 or len(self.volts) < 2:
             raise InputError(f"volts.shape={np.shape(self.volts)} must be (at least 2,).")
+        if self.bits is not None and not 1 <= self.bits <= MAX_BITS:
+            raise InputError(f"bits={self.bits} must lie in 1..{MAX_BITS}; None is without DAC.")
         if self.serial and self.bits is None:
             raise InputError("bit-serial inputs need a number of bits; set bits.")
 
@@ -107,122 +86,27 @@ class Clips:
 
 
 class Window(Protocol):
-    """Geometry of a convolution; pairs are (height, width).
-
-    padding: (left, right, top, bottom) pixels at 0.
-    """
+    """Geometry of a convolution; pairs are (height, width)."""
 
     @property
-    def kernel(self) -> tuple[int, int]: ...
+    def kernel(self) -> tuple[int, int]:
+        """Of elements, positions or pixels."""
+        ...
+
     @property
-    def stride(self) -> tuple[int, int]: ...
+    def stride(self) -> tuple[int, int]:
+        """Of elements, positions or pixels."""
+        ...
+
     @property
-    def dilation(self) -> tuple[int, int]: ...
+    def dilation(self) -> tuple[int, int]:
+        """Of elements, positions or pixels."""
+        ...
+
     @property
-    def padding(self) -> tuple[int, int, int, int]: ...
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Decoded:
-    """A row group in the order it is read: columns by place, their weights and what they are."""
-
-    operator: FloatArray
-    weight: FloatArray
-    place: IntArray
-
-
-class _SharedSums:
-    """Sums that several outputs take part in, one per different set of outputs and ratios."""
-
-    def __init__(self, first: int) -> None:
-        self.first = first
-        self.found: dict[tuple[bytes, bytes], int] = {}
-        self.outputs: list[IntArray] = []
-        self.weights: list[FloatArray] = []
-
-    def place(self, outputs: IntArray, ratios: FloatArray) -> int:
-        """Where a column that serves these outputs in these ratios is added up."""
-        key = outputs.tobytes(), ratios.tobytes()
-        if key not in self.found:
-            self.found[key] = self.first + len(self.found)
-            self.outputs.append(outputs)
-            self.weights.append(ratios)
-        return self.found[key]
-
-
-def _csr(group: RowGroup, columns: int) -> tuple[IntArray, IntArray, FloatArray]:
-    indptr = np.asarray(group.indptr, np.int64)
-    outputs = np.asarray(group.outputs, np.int64)
-    coefficients = np.asarray(group.coefficients, np.float64)
-    if indptr.shape != (columns + 1,) or not len(outputs) == len(coefficients) == indptr[-1]:
-        raise InputError(
-            f"indptr.shape={indptr.shape}, outputs.shape={outputs.shape} and coefficients.shape="
-            f"{coefficients.shape} are no CSR arrays of {columns} columns."
-        )
-    return indptr, outputs, coefficients
-
-
-def _converted(group: RowGroup, operator: FloatArray, shared: _SharedSums) -> _Decoded:
-    """Columns in codes, each added to one place."""
-    columns = operator.shape[1]
-    indptr, outputs, coefficients = _csr(group, columns)
-    step = np.broadcast_to(np.asarray(group.step, np.float64), (columns,))
-    if not (step > 0).all():
-        raise InputError(f"step={step.min()!r} A must be positive.")
-    weight, place = np.zeros(columns), np.zeros(columns, np.int64)
-    served = np.diff(indptr)
-    single = served == 1
-    at = indptr[:-1][single]
-    place[single], weight[single] = outputs[at], coefficients[at]
-    for c in np.flatnonzero(served > 1):
-        j = slice(indptr[c], indptr[c + 1])
-        weight[c] = coefficients[j][np.abs(coefficients[j]).argmax()] or 1.0
-        place[c] = shared.place(outputs[j], coefficients[j] / weight[c])
-    order = np.argsort(place, kind="stable")
-    return _Decoded(
-        operator=operator[:, order] / step[order],
-        weight=(weight * step)[order],
-        place=place[order],
-    )
-
-
-def _continuous(group: RowGroup, operator: FloatArray) -> _Decoded:
-    """Without a converter columns are decoded once and for all: one column per output."""
-    indptr, outputs, coefficients = _csr(group, operator.shape[1])
-    place, column = np.unique(outputs, return_inverse=True)
-    decode = np.zeros((operator.shape[1], len(place)))
-    of = np.repeat(np.arange(operator.shape[1]), np.diff(indptr))
-    np.add.at(decode, (of, column), coefficients)
-    return _Decoded(operator=operator @ decode, weight=np.ones(len(place)), place=place)
-
-
-def _panels(operator: FloatArray, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """[rows, columns] -> flat [panels, rows, COLUMNS]."""
-    rows, columns = operator.shape
-    panels = -(-columns // COLUMNS)
-    padded = np.zeros((rows, panels * COLUMNS), dtype)
-    padded[:, :columns] = operator
-    return padded.reshape(rows, panels, COLUMNS).transpose(1, 0, 2).reshape(-1)
-
-
-def _padded(values: NDArray[Any], fill: float) -> NDArray[Any]:
-    missing = -len(values) % COLUMNS
-    return np.concatenate([values, np.full(missing, fill, values.dtype)])
-
-
-def _offsets(lengths: Iterable[int]) -> IntArray:
-    return np.concatenate([[0], np.cumsum(list(lengths), dtype=np.int64)]).astype(np.int64)
-
-
-def _joined(parts: Sequence[NDArray[Any]], dtype: Any) -> NDArray[Any]:
-    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype, copy=False)
-
-
-def _flips(group: RowGroup, rows: int) -> NDArray[np.bool_]:
-    flip = np.zeros(rows, bool) if group.flip is None else np.asarray(group.flip, bool)
-    if flip.shape != (rows,):
-        raise InputError(f"flip.shape={flip.shape} != (rows,)={(rows,)}.")
-    return flip
+    def padding(self) -> tuple[int, int, int, int]:
+        """Pixels at 0: left, right, top, bottom."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -268,53 +152,13 @@ class CompiledReads:
             raise InputError(f"dtype={dtype} must be torch.float32 or torch.float64.")
         if top is not None and not lowest <= 0 < top:
             raise InputError(f"ADC codes {lowest}..{top} must reach from at most 0 to above 0.")
-        number = np.dtype(np.float32 if dtype == torch.float32 else np.float64)
-        shared = _SharedSums(outputs)
-        packed: list[NDArray[Any]] = []
-        decoded: list[_Decoded] = []
-        rows: list[IntArray] = []
-        flips: list[NDArray[np.bool_]] = []
         for group in groups:
-            operator = np.asarray(group.operator)
-            driven = np.asarray(group.inputs, np.int64)
-            if operator.ndim != 2 or driven.shape != operator.shape[:1]:
-                raise InputError(
-                    f"inputs.shape={driven.shape} and operator.shape={operator.shape} are not "
-                    "(rows,) and (rows, columns)."
-                )
-            _require_within("inputs", driven, inputs)
-            _require_within("outputs", np.asarray(group.outputs), outputs)
-            if (group.step is None) != (top is None):
-                raise InputError("step and top belong together: both with an ADC, neither without.")
-            if top is None:
-                part = _continuous(group, operator)
-            else:
-                part = _converted(group, operator, shared)
-            rows.append(driven)
-            flips.append(_flips(group, len(driven)))
-            packed.append(_panels(part.operator, number))
-            decoded.append(part)
-        sizes = _offsets(len(p) for p in packed)
+            group.require_fits(inputs=inputs, outputs=outputs, converted=top is not None)
         bias = np.zeros(outputs) if bias is None else np.asarray(bias)
         if bias.shape != (outputs,):
             raise InputError(f"bias.shape={bias.shape} != (outputs,)={(outputs,)}.")
-        columns = Columns(
-            rows=_offsets(len(r) for r in rows),
-            inputs=_joined(rows, np.int64),
-            flip=_joined(flips, np.int64),
-            panels=_offsets(-(-len(d.place) // COLUMNS) for d in decoded),
-            operator=_joined(packed, number),
-            operator_at=sizes[:-1].copy(),
-            weight=_joined([_padded(d.weight, 0.0) for d in decoded], number),
-            # What fills the last panel up counts for nothing, at the place of its neighbour.
-            place=_joined(
-                [_padded(d.place, d.place[-1] if len(d.place) else 0) for d in decoded], np.int64
-            ),
-            shared_at=_offsets(len(o) for o in shared.outputs),
-            shared_outputs=_joined(shared.outputs, np.int64),
-            shared_weight=_joined(shared.weights, number),
-            start=bias.astype(number),
-        )
+        number = np.float32 if dtype == torch.float32 else np.float64
+        flips = [group.flips() for group in groups]
         return cls(
             inputs=inputs,
             outputs=outputs,
@@ -322,13 +166,13 @@ class CompiledReads:
             top=top,
             lowest=lowest,
             dtype=dtype,
-            read_columns=tuple(np.shape(g.operator)[1] for g in groups),
-            _columns=columns,
+            read_columns=tuple(np.shape(group.operator)[1] for group in groups),
+            _columns=packed(groups, start=bias.astype(number)),
             _flipped=np.array([[not f.all(), f.any()] for f in flips], bool).reshape(-1, 2),
         )
 
     def linear(self, x: Tensor) -> tuple[Tensor, Clips]:
-        """x [vectors, inputs] -> (y [vectors, outputs] in the dtype of x, what was clipped)."""
+        """Read x [vectors, inputs] : (y [vectors, outputs] in the dtype of x, what was clipped)."""
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise InputError(f"x.shape={tuple(x.shape)} != (vectors, inputs)=(*, {self.inputs}).")
         x = _plain(x)
@@ -340,7 +184,7 @@ class CompiledReads:
         return y, clips
 
     def convolve(self, x: Tensor, window: Window) -> tuple[Tensor, Clips]:
-        """x [n, channels, h, w] -> (y [n, outputs, h', w'] in the dtype of x, what was clipped).
+        """Read patches of x [n, channels, h, w] : (y [n, outputs, h', w'] in x's dtype, clips).
 
         Input channel * kh * kw + a * kw + b is what kernel element (a, b) sees of a channel.
         """
@@ -377,7 +221,6 @@ class CompiledReads:
 
     def _block(self, vectors: int) -> int:
         """Vectors of a block, given how many there are to share out."""
-        largest = STRIPS * VECTORS * self._lanes
         strip = VECTORS * self._lanes
         blocks = max(1, round(vectors / (STRIPS * strip)))
         unit = strip if blocks > 1 else self._lanes
@@ -457,8 +300,3 @@ class CompiledReads:
 def _plain(x: Tensor) -> Tensor:
     x = x.detach().contiguous()
     return x if x.dtype in (torch.float32, torch.float64) else x.to(torch.float64)
-
-
-def _require_within(name: str, indices: IntArray, count: int) -> None:
-    if indices.size and not 0 <= indices.min() <= indices.max() < count:
-        raise InputError(f"{name} {indices.min()}..{indices.max()} must lie in 0..{count - 1}.")

@@ -8,7 +8,6 @@ no result depends on how vectors fall into blocks.
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from nnmap.read_columns import (
@@ -21,11 +20,11 @@ from nnmap.read_columns import (
     read_two,
     read_wide,
 )
+from nnmap.read_drive import compiled, drive_rows
 
-compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+NOWHERE = 0
+"""The place of columns that serve no output; what fills up panels may be NaN where inputs are."""
 
-CONTINUOUS, TABLE, SERIAL = 0, 1, 2
-"""How an input becomes a voltage: interpolated, by its code, or one bit of its code at a time."""
 STAGED_AT_ONCE = 256  # inputs of one vector converted before they are laid across the lanes
 
 
@@ -34,8 +33,8 @@ class Columns(NamedTuple):
 
     rows: [groups + 1], where a group begins in `inputs` and `flip`.  panels: the same for panels.
     operator: flat, panel by panel [rows, COLUMNS], in codes per volt.  operator_at: [groups].
-    weight: [columns], output per code.  place: [columns], the sum it is added to: an output, or
-        after them one of the sums that several outputs share.
+    weight: [columns], output per code.  place: [columns], the sum it is added to: NOWHERE, then
+        the outputs, then sums that several outputs share.
     shared_at, shared_outputs, shared_weight: outputs that each shared sum goes to, as CSR.
     start: [outputs], what the sums begin with.
     """
@@ -54,30 +53,6 @@ class Columns(NamedTuple):
     start: np.ndarray
 
 
-class Drive(NamedTuple):
-    """Inputs -> row voltages, and the reads that serve them.
-
-    table: V, at even steps of the input from 0 to x_max.
-    numbers: (x_max, largest input that is not counted, levels or 0 without a DAC, 0, 1), of the
-        type that the kernels compute in.
-    bipolar: whether negative inputs enter as negative voltages.
-    sources: what is staged: (bit, 1 for the negative part, 1 where inputs are counted) of each,
-        [sources, 3].
-    reads: (source of plain rows, source of flipped rows, 1 for the negative part), [reads, 3].
-    factors: [reads], what the codes of a read are worth.
-    active: [groups, 2], whether the positive and the negative part of the input drive any row.
-    """
-
-    mode: int
-    table: np.ndarray
-    numbers: np.ndarray
-    bipolar: bool
-    sources: np.ndarray
-    reads: np.ndarray
-    factors: np.ndarray
-    active: np.ndarray
-
-
 @compiled
 def _aligned(size, like):
     """An array whose vectors cross no cache line; its values are whatever memory holds."""
@@ -89,64 +64,6 @@ def _aligned(size, like):
 @compiled
 def _padded(count, lanes):
     return (count + lanes - 1) // lanes * lanes
-
-
-@compiled
-def _sizes(x, x_at, count, volts, at, negative, drive):
-    """What a source takes of inputs, at least 0; returns how many exceed x_max."""
-    limit, zero = drive.numbers[1], drive.numbers[3]
-    if negative:
-        for i in range(count):
-            volts[at + i] = -x[x_at + i]
-    else:
-        for i in range(count):
-            volts[at + i] = x[x_at + i]
-    if drive.bipolar:
-        for i in range(count):
-            volts[at + i] = abs(volts[at + i])
-    beyond = 0
-    for i in range(count):
-        beyond += volts[at + i] > limit
-    for i in range(count):  # a NaN is 0 until the end
-        volts[at + i] = volts[at + i] if volts[at + i] > zero else zero
-    return beyond
-
-
-@compiled
-def _drive(x, x_at, count, volts, at, source, drive):
-    """Voltages of x.flat[x_at : x_at + count] for one source; returns how many exceed x_max.
-
-    Many short loops: each is made of vector instructions, all of it at once would not be.
-    """
-    x_max, _, levels, zero, one = drive.numbers
-    plane, negative, first = drive.sources[source]
-    beyond = _sizes(x, x_at, count, volts, at, negative, drive)
-    if levels > zero:
-        for i in range(count):
-            size = volts[at + i] / x_max
-            volts[at + i] = np.rint((size if size < one else one) * levels)
-    table, pieces = drive.table, len(drive.table) - 1
-    if drive.mode == TABLE:
-        for i in range(count):
-            volts[at + i] = table[np.uint32(volts[at + i])]
-    elif drive.mode == SERIAL:
-        for i in range(count):
-            volts[at + i] = table[(np.uint32(volts[at + i]) >> np.uint32(plane)) & np.uint32(1)]
-    else:
-        last = table.dtype.type(pieces - 1)
-        steps = table.dtype.type(pieces) / (levels if levels > zero else x_max)
-        for i in range(count):
-            place = volts[at + i] * steps
-            piece = np.uint32(place if place < last else last)
-            volts[at + i] = table[piece] + (place - piece) * (table[piece + 1] - table[piece])
-    if drive.bipolar:
-        for i in range(count):
-            if (x[x_at + i] < zero) != negative:
-                volts[at + i] = -volts[at + i]
-    for i in range(count):
-        if x[x_at + i] != x[x_at + i]:
-            volts[at + i] = x[x_at + i]
-    return beyond if first else 0
 
 
 @compiled
@@ -194,16 +111,16 @@ def _read_group(panel, depth, stride, whole, columns, group, limits, converted, 
 def _read_block(
     stage, source_size, row_at, segments, step, count, stride, columns, drive, codes, room, beyond
 ):
-    """All reads of one block of `count` vectors; room.sums is then [outputs, stride].
+    """All reads of one block of `count` vectors; sums of `room` are then [places, stride].
 
     row_at: where in a source the input of each row begins.  segments, step: see `_gather`.
     """
     panel, sums = room
     whole = _padded(count, REGISTER // panel.itemsize)
     outputs, shared = len(columns.start), len(columns.shared_at) - 1
+    sums[:] = 0
     for o in range(outputs):
-        sums[o * stride : o * stride + whole] = columns.start[o]
-    sums[outputs * stride : (outputs + shared) * stride] = 0
+        sums[(1 + o) * stride : (1 + o) * stride + whole] = columns.start[o]
     limits = codes.copy()
     for read in range(len(drive.reads)):
         limits[2] = drive.factors[read]
@@ -223,9 +140,9 @@ def _read_block(
                 panel, depth, stride, whole, columns, group, limits, converted, sums, beyond
             )
     for s in range(shared):
-        start = (outputs + s) * stride
+        start = (1 + outputs + s) * stride
         for j in range(columns.shared_at[s], columns.shared_at[s + 1]):
-            to, weight = columns.shared_outputs[j] * stride, columns.shared_weight[j]
+            to, weight = (1 + columns.shared_outputs[j]) * stride, columns.shared_weight[j]
             for i in range(whole):
                 sums[to + i] += weight * sums[start + i]
 
@@ -236,7 +153,7 @@ def _room(stride, columns):
     depth = 0
     for group in range(len(columns.operator_at)):
         depth = max(depth, columns.rows[group + 1] - columns.rows[group])
-    places = len(columns.start) + len(columns.shared_at) - 1
+    places = 1 + len(columns.start) + len(columns.shared_at) - 1
     return _aligned(depth * stride, columns.operator), _aligned(places * stride, columns.operator)
 
 
@@ -281,7 +198,7 @@ def read_vectors(x, y, block, stride, counter, columns, drive, codes, beyond):
                 to = source * source_size + i * stride
                 for v in range(count):
                     at = (first + v) * inputs + i
-                    inputs_beyond += _drive(flat, at, width, line, 0, source, drive)
+                    inputs_beyond += drive_rows(flat, at, width, line, source, drive)
                     for k in range(width):
                         stage[to + k * stride + v] = line[k]
         segments[0, 2] = count
@@ -293,7 +210,7 @@ def read_vectors(x, y, block, stride, counter, columns, drive, codes, beyond):
         sums = room[1]
         for v in range(count):
             for o in range(outputs):
-                y[first + v, o] = sums[o * stride + v]
+                y[first + v, o] = sums[(1 + o) * stride + v]
 
 
 @compiled
@@ -302,8 +219,8 @@ def _segments(first, count, positions, width, image_size, line_size, step):
     runs = np.empty((count // width + 2, 3), np.int64)
     found, done = 0, 0
     while done < count:
-        image, place = divmod(first + done, positions)
-        line, column = divmod(place, width)
+        image, position = divmod(first + done, positions)
+        line, column = divmod(position, width)
         length = min(width - column, count - done)
         runs[found, 0] = done
         runs[found, 1] = image * image_size + line * line_size + column * step
@@ -333,6 +250,8 @@ def read_images(x, y, window, images, block, stride, counter, columns, drive, co
     sources = len(drive.sources)
     stage = _aligned(sources * source_size, columns.operator)
     stage[:] = 0
+    lines = max(1, STAGED_AT_ONCE // width)  # of an image, converted before they are spread
+    volts = np.empty(lines * width, columns.operator.dtype)
     row_at = np.empty_like(columns.inputs)
     for k in range(len(row_at)):
         channel, element = divmod(columns.inputs[k], kh * kw)
@@ -346,17 +265,15 @@ def read_images(x, y, window, images, block, stride, counter, columns, drive, co
             return inputs_beyond, codes_beyond
         here = min(images, n - image)
         for source in range(sources):
-            to = source * source_size
-            if tall == height and wide == width:
-                at, size = image * image_size, here * image_size
-                inputs_beyond += _drive(flat, at, size, stage, to, source, drive)
-            else:
-                for line in range(here * channels * height):
-                    plane, row = divmod(line, height)
-                    inputs_beyond += _drive(
-                        flat, (image * channels * height + line) * width, width,
-                        stage, to + (plane * tall + row + top) * wide + left, source, drive,
-                    )  # fmt: skip
+            for line in range(0, here * channels * height, lines):
+                some = min(lines, here * channels * height - line)
+                at = (image * channels * height + line) * width
+                inputs_beyond += drive_rows(flat, at, some * width, volts, source, drive)
+                for k in range(some):
+                    plane, row = divmod(line + k, height)
+                    to = source * source_size + (plane * tall + row + top) * wide + left
+                    for i in range(width):
+                        stage[to + i] = volts[k * width + i]
         vectors = here * positions
         for first in range(0, vectors, block):
             count = min(block, vectors - first)
@@ -369,10 +286,10 @@ def read_images(x, y, window, images, block, stride, counter, columns, drive, co
             sums = room[1]
             done = 0
             while done < count:
-                which, place = divmod(first + done, positions)
-                length = min(positions - place, count - done)
+                which, position = divmod(first + done, positions)
+                length = min(positions - position, count - done)
                 for o in range(outputs):
-                    to = ((image + which) * outputs + o) * positions + place
+                    to = ((image + which) * outputs + o) * positions + position
                     for i in range(length):
-                        result[to + i] = sums[o * stride + done + i]
+                        result[to + i] = sums[(1 + o) * stride + done + i]
                 done += length
