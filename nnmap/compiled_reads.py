@@ -231,7 +231,7 @@ class CompiledReads:
         return (block // self._lanes | 1) * self._lanes
 
     def _run(self, kernel: Callable[..., Any], x: Tensor, vectors: int, threads: int) -> Clips:
-        active = self._active(bool((x < 0).any()))
+        active = self._active(x.numel() > 0 and not bool(x.amin() >= 0))
         drive = self._driven(active)
         number = self._columns.operator.dtype
         codes = np.array([0 if self.top is None else self.lowest, self.top or 0, 0], number)
@@ -267,30 +267,23 @@ class CompiledReads:
         number = self._columns.operator.dtype
         planes = self.drive.planes()
         levels = 2**self.drive.bits - 1 if self.drive.bits is not None else 0
-        halves = 2 if active[:, 1].any() or self._flipped[:, 1].any() else 1
+        parts = 2 if active[:, 1].any() or self._flipped[:, 1].any() else 1
         signs = [sign for sign in (0, 1) if active[:, sign].any()]
         reads = [
-            (plane * halves + sign, plane * halves + (1 - sign) * (halves - 1), sign)
+            (plane * parts + sign, plane * parts + (1 - sign) * (parts - 1), sign)
             for plane in range(planes)
             for sign in signs
         ]
         worth = [2.0**k / levels for k in range(planes)] if self.drive.serial else [1.0]
         x_max = self.drive.x_max
         limit = np.inf if self.drive.bits is None else x_max * (1 + ROUNDING)
-        counted = 1 if self.drive.bipolar else halves
         return Drive(
             mode=kind,
             table=table.astype(number),
             numbers=np.array([x_max, limit, levels, 0, 1], number),
             bipolar=self.drive.bipolar,
-            sources=np.array(
-                [
-                    (plane, half, plane == 0 and half < counted)
-                    for plane in range(planes)
-                    for half in range(halves)
-                ],
-                np.int64,
-            ),
+            planes=planes,
+            parts=parts,
             reads=np.array(reads, np.int64).reshape(-1, 3),
             factors=np.array([(1 - 2 * sign) * w for w in worth for sign in signs], number),
             active=active,

@@ -19,8 +19,8 @@ class Drive(NamedTuple):
     numbers: (x_max, largest input that is not counted, levels or 0 without a DAC, 0, 1), of the
         type that the kernels compute in.
     bipolar: whether negative inputs enter as negative voltages.
-    sources: what is staged: (bit, 1 for the negative part, 1 where inputs are counted) of each,
-        [sources, 3].
+    planes, parts: bits that enter one by one; 2 where also -x drives rows. A *source* is a part of
+        a plane: plane * parts + part.
     reads: (source of plain rows, source of flipped rows, 1 for the negative part), [reads, 3].
     factors: [reads], what the codes of a read are worth.
     active: [groups, 2], whether the positive and the negative part of the input drive any row.
@@ -30,42 +30,35 @@ class Drive(NamedTuple):
     table: np.ndarray
     numbers: np.ndarray
     bipolar: bool
-    sources: np.ndarray
+    planes: int
+    parts: int
     reads: np.ndarray
     factors: np.ndarray
     active: np.ndarray
 
 
 @compiled
-def _sizes(x, x_at, count, volts, negative, drive):
-    """What a source takes of inputs, at least 0, a NaN as 0; (how many exceed x_max, are NaN)."""
+def _sizes(x, x_at, count, volts, drive):
+    """Magnitudes of inputs, a NaN as 0; (how many exceed x_max, how many are NaN)."""
     _, limit, _, zero, one = drive.numbers
-    sign = -one if negative else one
     beyond = unknown = 0
-    if drive.bipolar:
-        for i in range(count):
-            value = abs(x[x_at + i] * one)
-            beyond += value > limit
-            unknown += value != value
-            volts[i] = value if value > zero else zero
-    else:
-        for i in range(count):
-            value = x[x_at + i] * sign
-            beyond += value > limit
-            unknown += value != value
-            volts[i] = value if value > zero else zero
+    for i in range(count):
+        value = abs(x[x_at + i] * one)
+        beyond += value > limit
+        unknown += value != value
+        volts[i] = value if value > zero else zero
     return beyond, unknown
 
 
 @compiled
-def drive_rows(x, x_at, count, volts, source, drive):
-    """volts[:count] of x[x_at : x_at + count] for one source; returns how many exceed x_max.
+def drive_rows(x, x_at, count, volts, plane, drive):
+    """volts[:count] of the magnitudes of x[x_at : x_at + count], for one bit where serial.
 
-    Many short loops: each is made of vector instructions, all of it at once would not be.
+    Returns how many exceed x_max, at the first bit. Many short loops: each is made of vector
+    instructions, all of it at once would not be.
     """
     x_max, _, levels, zero, one = drive.numbers
-    plane, negative, first = drive.sources[source]
-    beyond, unknown = _sizes(x, x_at, count, volts, negative, drive)
+    beyond, unknown = _sizes(x, x_at, count, volts, drive)
     if levels > zero:
         for i in range(count):
             size = volts[i] / x_max
@@ -84,12 +77,29 @@ def drive_rows(x, x_at, count, volts, source, drive):
             at = volts[i] * steps
             piece = np.uint32(at if at < last else last)
             volts[i] = table[piece] + (at - piece) * (table[piece + 1] - table[piece])
-    if drive.bipolar:
-        for i in range(count):
-            if (x[x_at + i] < zero) != negative:
-                volts[i] = -volts[i]
     if unknown:
         for i in range(count):
             if x[x_at + i] != x[x_at + i]:
                 volts[i] = x[x_at + i]
-    return beyond if first else 0
+    return beyond if plane == 0 else 0
+
+
+@compiled
+def take_part(x, x_at, count, volts, part, negative, drive):
+    """What rows are driven by: `part` of the voltages of x, or of -x where `negative`."""
+    zero, rest = drive.numbers[3], drive.table[0]
+    if drive.bipolar:
+        for i in range(count):
+            volt = volts[i]
+            part[i] = -volt if (x[x_at + i] < zero) != negative else volt
+    elif negative:
+        for i in range(count):
+            volt = volts[i]  # read in any case: a choice between two numbers is no branch
+            part[i] = rest if x[x_at + i] > zero else volt
+    elif drive.parts > 1:
+        for i in range(count):
+            volt = volts[i]
+            part[i] = rest if x[x_at + i] < zero else volt
+    else:
+        for i in range(count):
+            part[i] = volts[i]

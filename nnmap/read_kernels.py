@@ -20,12 +20,13 @@ from nnmap.read_columns import (
     read_two,
     read_wide,
 )
-from nnmap.read_drive import compiled, drive_rows
+from nnmap.read_drive import compiled, drive_rows, take_part
 
 NOWHERE = 0
 """The place of columns that serve no output; what fills up panels may be NaN where inputs are."""
 
-STAGED_AT_ONCE = 256  # inputs of one vector converted before they are laid across the lanes
+WRITTEN_AT_ONCE = 32  # outputs of one vector
+STAGED_AT_ONCE = 1024  # inputs of one vector converted before they are laid across the lanes
 
 
 class Columns(NamedTuple):
@@ -178,11 +179,11 @@ def read_vectors(x, y, block, stride, counter, columns, drive, codes, beyond):
     """
     vectors, inputs = x.shape
     outputs = y.shape[1]
-    sources = len(drive.sources)
+    sources = drive.planes * drive.parts
     flat = x.reshape(-1)
     source_size = inputs * stride
     stage = _aligned(sources * source_size, columns.operator)
-    line = np.empty(STAGED_AT_ONCE, columns.operator.dtype)
+    volts, part = np.empty((2, STAGED_AT_ONCE), columns.operator.dtype)
     row_at = columns.inputs * stride
     room = _room(stride, columns)
     segments = np.zeros((1, 3), np.int64)
@@ -192,15 +193,17 @@ def read_vectors(x, y, block, stride, counter, columns, drive, codes, beyond):
         if first >= vectors:
             return inputs_beyond, codes_beyond
         count = min(block, vectors - first)
-        for source in range(sources):
+        for v in range(count):
             for i in range(0, inputs, STAGED_AT_ONCE):
-                width = min(STAGED_AT_ONCE, inputs - i)
-                to = source * source_size + i * stride
-                for v in range(count):
-                    at = (first + v) * inputs + i
-                    inputs_beyond += drive_rows(flat, at, width, line, source, drive)
+                at, width = (first + v) * inputs + i, min(STAGED_AT_ONCE, inputs - i)
+                for source in range(sources):
+                    plane, negative = divmod(source, drive.parts)
+                    if not negative:
+                        inputs_beyond += drive_rows(flat, at, width, volts, plane, drive)
+                    take_part(flat, at, width, volts, part, negative, drive)
+                    to = source * source_size + i * stride + v
                     for k in range(width):
-                        stage[to + k * stride + v] = line[k]
+                        stage[to + k * stride] = part[k]
         segments[0, 2] = count
         _read_block(
             stage, source_size, row_at, segments, 1, count, stride, columns, drive, codes, room,
@@ -208,9 +211,10 @@ def read_vectors(x, y, block, stride, counter, columns, drive, codes, beyond):
         )  # fmt: skip
         codes_beyond += _collect(beyond)
         sums = room[1]
-        for v in range(count):
-            for o in range(outputs):
-                y[first + v, o] = sums[(1 + o) * stride + v]
+        for o in range(0, outputs, WRITTEN_AT_ONCE):
+            for v in range(count):
+                for k in range(o, min(o + WRITTEN_AT_ONCE, outputs)):
+                    y[first + v, k] = sums[(1 + k) * stride + v]
 
 
 @compiled
@@ -247,11 +251,11 @@ def read_images(x, y, window, images, block, stride, counter, columns, drive, co
     flat, result = x.reshape(-1), y.reshape(-1)
     image_size = channels * tall * wide
     source_size = images * image_size
-    sources = len(drive.sources)
+    sources = drive.planes * drive.parts
     stage = _aligned(sources * source_size, columns.operator)
     stage[:] = 0
     lines = max(1, STAGED_AT_ONCE // width)  # of an image, converted before they are spread
-    volts = np.empty(lines * width, columns.operator.dtype)
+    volts, part = np.empty((2, lines * width), columns.operator.dtype)
     row_at = np.empty_like(columns.inputs)
     for k in range(len(row_at)):
         channel, element = divmod(columns.inputs[k], kh * kw)
@@ -264,16 +268,19 @@ def read_images(x, y, window, images, block, stride, counter, columns, drive, co
         if image >= n:
             return inputs_beyond, codes_beyond
         here = min(images, n - image)
-        for source in range(sources):
-            for line in range(0, here * channels * height, lines):
-                some = min(lines, here * channels * height - line)
-                at = (image * channels * height + line) * width
-                inputs_beyond += drive_rows(flat, at, some * width, volts, source, drive)
+        for line in range(0, here * channels * height, lines):
+            some = min(lines, here * channels * height - line)
+            at, count = (image * channels * height + line) * width, some * width
+            for source in range(sources):
+                plane, negative = divmod(source, drive.parts)
+                if not negative:
+                    inputs_beyond += drive_rows(flat, at, count, volts, plane, drive)
+                take_part(flat, at, count, volts, part, negative, drive)
                 for k in range(some):
-                    plane, row = divmod(line + k, height)
-                    to = source * source_size + (plane * tall + row + top) * wide + left
+                    channel, row = divmod(line + k, height)
+                    to = source * source_size + (channel * tall + row + top) * wide + left
                     for i in range(width):
-                        stage[to + i] = volts[k * width + i]
+                        stage[to + i] = part[k * width + i]
         vectors = here * positions
         for first in range(0, vectors, block):
             count = min(block, vectors - first)
