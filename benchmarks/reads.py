@@ -4,11 +4,10 @@
 
 64x64 tiles with made-up operators, 8-bit converters, OMP_NUM_THREADS threads. `plain` is torch.bmm
 of row voltages that lie ready with the operators, and nothing else; `torch` is DAC, products, ADC
-and decoding one after the other. Every round times all of them, and the fastest of each is printed. The last
-column compares the arithmetic of the products alone, over the time of the whole, with the rate of
-the machine's own product of two large square matrices.
+and decoding one after the other. Every round times all of them, and the fastest of each is printed.
+`plain%` is plain over compiled; `gemm%` compares the arithmetic of the products alone, over the
+time of the whole, with the rate of the machine's own product of two large square matrices.
 """
-
 
 import sys
 import time
@@ -46,11 +45,14 @@ class Layer:
 
     @property
     def inputs(self) -> int:
+        """Of one input vector."""
         return self.channels * self.kernel**2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
+    """Of a layer's convolution, as compiled reads take it."""
+
     kernel: tuple[int, int]
     stride: tuple[int, int]
     dilation: tuple[int, int]
@@ -222,8 +224,8 @@ def main(arguments: list[str]) -> None:
     rounds = int(arguments[0]) if arguments else 9
     print(f"{torch.get_num_threads()} threads, fastest of {rounds}")
     print(
-        f"{'':<22} {'':<7} {'compiled':>8} {'torch':>8} {'plain':>8}    {'to torch':>9} "
-        f"{'plain':>6} {'gemm':>6}   difference"
+        f"{'':<22} {'':<7} {'compiled':>8} {'torch':>8} {'plain':>8}    {'torch x':>9} "
+        f"{'plain%':>6} {'gemm%':>6}   difference"
     )
     for layer in LAYERS:
         read = made_up(layer)

@@ -202,8 +202,9 @@ def _column_reader(vectors):
                 return context.make_array(signature.args[k])(context, builder, args[k]).data
 
             use = _Vectors(context, builder, signature.args[0].dtype)
-            currents = _products(use, vectors, data(0), *args[1:3], data(3), *args[4:6])
-            columns, sums = (data(6), data(7)), (data(9), *args[10:12])
+            _, x_at, x_ld, _, a_at, depth, *_ = args
+            currents = _products(use, vectors, data(0), x_at, x_ld, data(3), a_at, depth)
+            columns, sums = (data(6), data(7)), (data(9), args[10], args[11])
             with builder.if_else(args[13]) as branches:
                 for choice, branch in zip((True, False), branches, strict=True):
                     with branch:

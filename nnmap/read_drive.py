@@ -38,12 +38,12 @@ class Drive(NamedTuple):
 
 
 @compiled
-def _sizes(x, x_at, count, volts, drive):
+def _sizes(x, volts, drive):
     """Magnitudes of inputs, a NaN as 0; (how many exceed x_max, how many are NaN)."""
     _, limit, _, zero, one = drive.numbers
     beyond = unknown = 0
-    for i in range(count):
-        value = abs(x[x_at + i] * one)
+    for i in range(len(x)):
+        value = abs(x[i] * one)
         beyond += value > limit
         unknown += value != value
         volts[i] = value if value > zero else zero
@@ -51,55 +51,55 @@ def _sizes(x, x_at, count, volts, drive):
 
 
 @compiled
-def drive_rows(x, x_at, count, volts, plane, drive):
-    """volts[:count] of the magnitudes of x[x_at : x_at + count], for one bit where serial.
+def drive_rows(x, volts, plane, drive):
+    """Voltages of the magnitudes of x, for one bit where serial; `volts` is at least as long.
 
     Returns how many exceed x_max, at the first bit. Many short loops: each is made of vector
     instructions, all of it at once would not be.
     """
     x_max, _, levels, zero, one = drive.numbers
-    beyond, unknown = _sizes(x, x_at, count, volts, drive)
+    beyond, unknown = _sizes(x, volts, drive)
     if levels > zero:
-        for i in range(count):
+        for i in range(len(x)):
             size = volts[i] / x_max
             volts[i] = np.rint((size if size < one else one) * levels)
     table, pieces = drive.table, len(drive.table) - 1
     if drive.mode == TABLE:
-        for i in range(count):
+        for i in range(len(x)):
             volts[i] = table[np.uint32(volts[i])]
     elif drive.mode == SERIAL:
-        for i in range(count):
+        for i in range(len(x)):
             volts[i] = table[(np.uint32(volts[i]) >> np.uint32(plane)) & np.uint32(1)]
     else:
         last = table.dtype.type(pieces - 1)
         steps = table.dtype.type(pieces) / (levels if levels > zero else x_max)
-        for i in range(count):
+        for i in range(len(x)):
             at = volts[i] * steps
             piece = np.uint32(at if at < last else last)
             volts[i] = table[piece] + (at - piece) * (table[piece + 1] - table[piece])
     if unknown:
-        for i in range(count):
-            if x[x_at + i] != x[x_at + i]:
-                volts[i] = x[x_at + i]
+        for i in range(len(x)):
+            if x[i] != x[i]:
+                volts[i] = x[i]
     return beyond if plane == 0 else 0
 
 
 @compiled
-def take_part(x, x_at, count, volts, part, negative, drive):
+def take_part(x, volts, part, negative, drive):
     """What rows are driven by: `part` of the voltages of x, or of -x where `negative`."""
     zero, rest = drive.numbers[3], drive.table[0]
     if drive.bipolar:
-        for i in range(count):
+        for i in range(len(x)):
             volt = volts[i]
-            part[i] = -volt if (x[x_at + i] < zero) != negative else volt
+            part[i] = -volt if (x[i] < zero) != negative else volt
     elif negative:
-        for i in range(count):
+        for i in range(len(x)):
             volt = volts[i]  # read in any case: a choice between two numbers is no branch
-            part[i] = rest if x[x_at + i] > zero else volt
+            part[i] = rest if x[i] > zero else volt
     elif drive.parts > 1:
-        for i in range(count):
+        for i in range(len(x)):
             volt = volts[i]
-            part[i] = rest if x[x_at + i] < zero else volt
+            part[i] = rest if x[i] < zero else volt
     else:
-        for i in range(count):
+        for i in range(len(x)):
             part[i] = volts[i]

@@ -199,8 +199,8 @@ def read_vectors(x, y, block, stride, counter, columns, drive, codes, beyond):
                 for source in range(sources):
                     plane, negative = divmod(source, drive.parts)
                     if not negative:
-                        inputs_beyond += drive_rows(flat, at, width, volts, plane, drive)
-                    take_part(flat, at, width, volts, part, negative, drive)
+                        inputs_beyond += drive_rows(flat[at : at + width], volts, plane, drive)
+                    take_part(flat[at : at + width], volts, part, negative, drive)
                     to = source * source_size + i * stride + v
                     for k in range(width):
                         stage[to + k * stride] = part[k]
@@ -274,8 +274,8 @@ def read_images(x, y, window, images, block, stride, counter, columns, drive, co
             for source in range(sources):
                 plane, negative = divmod(source, drive.parts)
                 if not negative:
-                    inputs_beyond += drive_rows(flat, at, count, volts, plane, drive)
-                take_part(flat, at, count, volts, part, negative, drive)
+                    inputs_beyond += drive_rows(flat[at : at + count], volts, plane, drive)
+                take_part(flat[at : at + count], volts, part, negative, drive)
                 for k in range(some):
                     channel, row = divmod(line + k, height)
                     to = source * source_size + (channel * tall + row + top) * wide + left
