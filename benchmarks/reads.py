@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnmap.layers.compiled.reads import CompiledReads, InputDrive
 from nnmap.layers.compiled.packing import ReadGroup
+from nnmap.layers.compiled.reads import CompiledReads, InputDrive
 
 ROWS = COLS = 64
 TOP = 255  # of 8-bit converters

@@ -18,8 +18,8 @@ LAYERS = ("netlists", "circuitsim", "nnmap", "validation")
 # Each room and module imports only what stands before it.
 ROOMS = {
     "netlists": "errors arrays identity devices transistors gate_lines bridges cells defect_rates "
-    "defects faults fault_patterns wires tile sampling faultmap_io variation circuit gate_nodes build checks "
-    "spice pulse_deck",
+    "defects faults fault_patterns wires tile sampling faultmap_io variation circuit gate_nodes "
+    "build checks spice pulse_deck",
     "circuitsim": "solution compare_solutions dissection spice cells linear laws nonlinear writing "
     "solvers verification calibration",
     "nnmap": "mapping chip fidelity layers skeleton watch trainable network training to_tiles "

@@ -18,8 +18,9 @@ from validation.statistics import Interval, holm, paired_difference, t_interval
 NUMBER, ERROR = "number", "error"
 # Columns of tables and summaries, by which no axis can be called.
 RESERVED = frozenset(
-    f"{NUMBER} {ERROR} quantity n not_finite failed mean low high interval mean_a mean_b difference "
-    "p p_holm verdict".split()
+    f"{NUMBER} {ERROR} quantity n not_finite failed mean low high interval "
+    "mean_a mean_b difference p p_holm verdict".split()
+)
 )
 INT64 = 2**63
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlists import InputError
-from nnmap.layers.compiled.reads import Clips, CompiledReads, InputDrive
 from nnmap.layers.compiled.packing import ReadGroup
+from nnmap.layers.compiled.reads import Clips, CompiledReads, InputDrive
 from tests.tolerances import EXACT
 
 V_READ = 0.2
