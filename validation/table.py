@@ -21,7 +21,6 @@ RESERVED = frozenset(
     f"{NUMBER} {ERROR} quantity n not_finite failed mean low high interval "
     "mean_a mean_b difference p p_holm verdict".split()
 )
-)
 INT64 = 2**63
 
 
