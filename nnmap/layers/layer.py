@@ -213,14 +213,16 @@ class MappedLayer(nn.Module, ABC):
         both = bool((x < 0).any())
         if self.dac.negative == "negative drive":
             signs = torch.where(x < 0, -1.0, 1.0).to(x) if both else None
-            for weight, volts in self.dac.planes(x.abs() if both else x):
+            # Not abs, whose gradient at 0 is 0.
+            for weight, volts in self.dac.planes(x if signs is None else x * signs):
                 v = self._entering(volts if signs is None else signs * volts, applied)
                 yield Planes(weight=weight, straight=v, flipped=-v if flips else None)
             return
         positive = [(w, self._entering(v, applied)) for w, v in self.dac.planes(x.clamp(min=0.0))]
         negative: list[tuple[float, Tensor | None]] = [(w, None) for w, _ in positive]
         if both:
-            parts = self.dac.planes((-x).clamp(min=0.0))
+            # Not clamp: an input of 0 would pass its gradient to both parts.
+            parts = self.dac.planes(torch.relu(-x))
             negative = [(w, self._entering(v, applied)) for w, v in parts]
         for (weight, plus), (_, minus) in zip(positive, negative, strict=True):
             yield Planes(weight=weight, straight=plus, flipped=minus)
