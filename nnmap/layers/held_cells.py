@@ -97,7 +97,8 @@ class HeldCells:
             found += self._base
             return found
         reachable = np.stack([tile.g_reachable for tile in self.tiles_of(w)])
-        return reachable.reshape(-1, programme.spec.cell.n_rram).sum(axis=1)[self._order]
+        cells = reachable.reshape(-1, programme.spec.cell.n_rram).sum(axis=1)
+        return np.asarray(cells[self._order])
 
 
 class _Moving:
