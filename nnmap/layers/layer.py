@@ -193,9 +193,9 @@ class MappedLayer(nn.Module, ABC):
     def _chunks(self, x: Tensor) -> Iterator[Tensor]:
         """The batch in parts of bounded size."""
 
+    @abstractmethod
     def vectors_of(self, x: Tensor) -> int:
         """Input vectors of the matrix that a layer input makes."""
-        return sum(self._vectors(part).shape[1] for part in self._chunks(x))
 
     def _numbers(self, x: Tensor) -> Tensor:
         return x.to(self._number)
@@ -333,6 +333,10 @@ def _as_slice(inputs: np.ndarray) -> slice | None:
 class MappedLinear(MappedLayer):
     """A linear layer on tiles."""
 
+    def vectors_of(self, x: Tensor) -> int:
+        """See `MappedLayer.vectors_of`."""
+        return x.numel() // self.programme.placement.shape.all_inputs
+
     def _vectors(self, x: Tensor) -> Tensor:
         return x.T
 
@@ -344,6 +348,5 @@ class MappedLinear(MappedLayer):
         inputs = self.programme.placement.shape.all_inputs
         if x.ndim < 2 or x.shape[-1] != inputs:
             raise InputError(f"x.shape={tuple(x.shape)} != (batch, inputs)=(*, {inputs}).")
-        vectors = x.numel() // inputs
-        parts = [y.T.to(x.dtype) for y in self._products(x, vectors)]
+        parts = [y.T.to(x.dtype) for y in self._products(x, self.vectors_of(x))]
         return torch.cat(parts).view(*x.shape[:-1], -1)
