@@ -55,10 +55,12 @@ class RowAssignment(ChipSpecific):
 
     def _assigned(self, programme: Programme, maps: Sequence[FaultMap]) -> Programme:
         p = programme.placement
-        if len(maps) != p.tiles:
+        shapes = [faults.kind.shape for faults in maps]
+        if shapes != [programme.spec.g_shape] * p.tiles:
+            wanted = f"{p.tiles} tiles of {programme.spec.g_shape}"
             raise InputError(
-                f"{self.name()}: a map of {len(maps)} tiles for a layer of {p.tiles}; it is "
-                "another chip's."
+                f"{self.name()}: a map of {len(maps)} tiles of {shapes[0] if shapes else ()} for a "
+                f"layer of {wanted} memories; it is another chip's."
             )
         if p.flips:
             raise InputError(f"{self.name()}: rows of the layer are flipped already.")
@@ -68,6 +70,8 @@ class RowAssignment(ChipSpecific):
         for k, faults in enumerate(maps):
             if (faults.kind != FaultKind.NONE).any():
                 order[k], flip[k] = self._tile(programme, k, flipped[k], faults)
+        if not flip.any() and (order == np.arange(p.rows)).all():
+            return programme
         return programme.placed(p.flipped(flip).with_rows(order))
 
     def _tile(
@@ -87,7 +91,7 @@ class RowAssignment(ChipSpecific):
 
 
 def row_errors(programme: Programme, tile: int, target: FloatArray, faults: FaultMap) -> FloatArray:
-    """Squared error of the weights of row r if it lay on physical row k, [r, k].
+    """Squared error of the weights of row r if it lay on physical row k, [r, k], in their units.
 
     target: conductances ordered of the tile, S `g_shape`, row r as it would be held.
     Of the ideal matrix: what stuck memories add to or take from each output's weight, stuck
@@ -131,6 +135,7 @@ def _terms(
     p, spec = programme.placement, programme.spec
     readout = Readout.of(spec.cell, np.asarray)
     per_ampere = readout.per_ampere(programme.encoding)
+    scale = programme.scale
     outputs = np.unique(p.col_output[tile][p.col_output[tile] >= 0])
     place = {int(o): k for k, o in enumerate(outputs)}
     constant = np.zeros((spec.rows, len(outputs)))
@@ -140,7 +145,7 @@ def _terms(
         output, slot = place[int(p.col_output[tile, col])], int(p.col_slot[tile, col])
         copy = copies.get((output, slot), 0)
         copies[output, slot] = copy + 1
-        worth = per_ampere[slot] * p.col_share[tile, col]
+        worth = per_ampere[slot] * p.col_share[tile, col] * scale[outputs[output]]
         for memory, (target, stuck, at) in enumerate(planes):
             constant[:, output] += worth * stuck[:, col] * at[:, col]
             mask, held = slots.setdefault(
@@ -165,13 +170,16 @@ def _add_offset(
     p, spec = programme.placement, programme.spec
     against = Readout.of(spec.cell, np.asarray).per_offset_ampere(programme.encoding)
     weighing = p.col_output[tile] >= 0
-    total = np.array(
-        [
-            (p.col_share[tile] * against[np.minimum(p.col_slot[tile], p.slots - 1)])[
-                weighing & (p.col_output[tile] == o)
-            ].sum()
-            for o in outputs
-        ]
+    total = (
+        np.array(
+            [
+                (p.col_share[tile] * against[np.minimum(p.col_slot[tile], p.slots - 1)])[
+                    weighing & (p.col_output[tile] == o)
+                ].sum()
+                for o in outputs
+            ]
+        )
+        * programme.scale[outputs]
     )
     middle = offset_states(spec.cell)
     for col in np.flatnonzero(p.col_slot[tile] == p.slots).tolist():
