@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from netlists import InputError
-from nnmap import agreement, load_checkpoint, resnet20
+from nnmap import load_checkpoint, measure_mapping, resnet20
 from nnmap.measures.mapping_accuracy import FORMS
 from nnmap.networks.pretrained import NETWORKS, images, manifest, plan, pretrained
 
@@ -35,11 +35,11 @@ def measure(name: str) -> dict[str, Any]:
     if name == PUBLIC:
         like, setting = "resnet20-cifar10", "public checkpoint"
         model = load_checkpoint(resnet20(), os.environ["XBARVERIFY_RESNET20"])
-        found = agreement(model, plan(like), images(like))
+        found = measure_mapping(model, plan(like), images(like))
     else:
         like, setting = name, manifest(name)["setting"]
         model = pretrained(name)
-        found = agreement(model, plan(name), images(name))
+        found = measure_mapping(model, plan(name), images(name))
         # What ships is rounded already; the manifest knows the accuracy before that.
         found = replace(found, unmapped=manifest(name)["test_accuracy"]["unmapped"])
     return {

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from netlists import Cell, InputError, OhmicRram, OneR, OneTransistorOneR
 from nnmap import MappingPlan, map_network
 from nnmap.networks.pretrained import NETWORKS, images, plan, pretrained
-from validation.network_audit import audit_network
+from validation.audit.network import audit_network
 
 READS, SAMPLE, IMAGES = 32, 128, 256
 COLUMNS = (
@@ -61,9 +61,9 @@ def audit(name: str, progress: Progress) -> Iterator[dict[str, object]]:
     model, own, sample, test = shipped(name)
     for cell, chosen in variants(own):
         bar = progress.add_task(f"{name} {cell}", total=READS)
-        mapped = map_network(model, chosen, rng=np.random.default_rng(0), sample=sample)
+        network = map_network(model, chosen, rng=np.random.default_rng(0), sample=sample)
         found = audit_network(
-            mapped, test, reads=READS, on_done=lambda n, bar=bar: progress.advance(bar, n)
+            network, test, reads=READS, on_done=lambda n, bar=bar: progress.advance(bar, n)
         )
         spec = chosen.spec
         yield {

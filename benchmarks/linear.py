@@ -5,8 +5,8 @@
 Tiles of the shipped LeNet-5 (8-bit weights on two 4-bit devices, 64x64 tiles, 1 ohm segments, 10 %
 stuck memories), read at what MNIST test images put on their rows; fitted, where a way needs it, at
 8 row voltages that training images put there on the same chip. The truth is NONLINEAR. Errors are
-in steps of the layer's 8-bit converter. `vector_us` counts the input curve once a row tile; a
-network applies it once a layer input, before a convolution's patches. Needs the data sets.
+in steps of the layer's 8-bit converter. `vector_us` counts the input curve once per row tile; a
+network applies it once per layer input, before a convolution's patches. Needs the data sets.
 """
 
 import csv
@@ -22,14 +22,15 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.nonlinear import CELLS
-from circuitsim import effective_conductance, linearise_at, prepare_nonlinear
+from benchmarks.operating_point import linearise_at
+from circuitsim import effective_conductance, prepare_nonlinear
 from netlists import Drive, FaultRates, InputError, Tile, TileSpec, Wires
-from netlists.tile import FloatArray
-from nnmap import MappedLayer, MappingPlan, inject_faults, map_network, mapped_layers
-from nnmap.training.data import load
+from netlists.arrays import FloatArray
+from nnmap import Chip, MappingPlan, map_network, mapped_layers
 from nnmap.fidelity.linear_fit import InputCurve, column_gains, spread
 from nnmap.networks.pretrained import pretrained
-from nnmap.watch import watch
+from nnmap.training.data import load
+from nnmap.watch import first_inputs
 
 IMAGES, VECTORS, FITTED, TILES, SAMPLE = 32, 64, 8, 4, 128
 # What a way makes of a tile and its typical inputs: row voltages [batch, rows] -> A [batch, cols].
@@ -79,7 +80,7 @@ def curve_gains(tile: Tile, v: FloatArray) -> Read:
 
 
 def curve_quadratic(tile: Tile, v: FloatArray) -> Read:
-    """Column gains and one term a tile in the square of each current."""
+    """Column gains and one term per tile in the square of each current."""
     read = curve_nominal(tile, v)
     linear, truth = read(v), prepare_nonlinear(tile).currents(Drive(v=v))
     gains, bend = np.ones(linear.shape[1]), 0.0
@@ -119,17 +120,13 @@ WAYS: dict[str, Way] = {
 COLUMNS = ("cell", "way", "max_steps", "p99_steps", "mean_steps", "tile_ms", "vector_us")
 
 
-def inputs_of(chip: nn.Module, images: torch.Tensor, count: int) -> dict[str, FloatArray]:
-    """Row voltages of each read of each layer, V [reads, count, rows], by name."""
-    layers = dict(mapped_layers(chip))
-    found: dict[str, FloatArray] = {}
-
-    def see(name: str, layer: nn.Module, x: torch.Tensor) -> None:
-        assert isinstance(layer, MappedLayer)
-        found[name] = np.stack([spread(v.numpy(), count) for v in layer.all_voltages(x)])
-
-    watch(chip, layers, see)(images)
-    return found
+def inputs_of(chip: nn.Module, images: torch.Tensor, count: int) -> dict[str, list[FloatArray]]:
+    """Row voltages of each row group of each layer, V [count, rows], by name."""
+    layers = mapped_layers(chip)
+    return {
+        name: [spread(v.numpy(), count) for v in layers[name].row_voltages(x)]
+        for name, x in first_inputs(chip, layers, images).items()
+    }
 
 
 def measure(cell_name: str) -> list[dict[str, object]]:
@@ -137,18 +134,17 @@ def measure(cell_name: str) -> list[dict[str, object]]:
     spec = TileSpec(rows=64, cols=64, wires=wires, cell=CELLS[cell_name])
     plan = MappingPlan(spec=spec, weight_bits=8, device_bits=4)
     data, rng = load("mnist"), np.random.default_rng(0)
-    mapped = map_network(pretrained("lenet-mnist"), plan, rng=rng, sample=data.train_x[:SAMPLE])
-    chip = inject_faults(mapped, FaultRates.from_ocr(0.1, 1.0), rng=rng)
-    layers = dict(mapped_layers(chip))
+    network = map_network(pretrained("lenet-mnist"), plan, rng=rng, sample=data.train_x[:SAMPLE])
+    chip = network.on(Chip(rates=FaultRates.from_ocr(0.1, 1.0)))
     inputs = inputs_of(chip, data.test_x[:IMAGES], VECTORS)
     typical_inputs = inputs_of(chip, data.train_x[:FITTED], FITTED)
     errors: dict[str, list[FloatArray]] = {name: [] for name in WAYS}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
-    for name, layer in layers.items():
-        placement = layer.matrix.placement
+    for name, layer in mapped_layers(chip).items():
+        placement = layer.programme.placement
         for k in rng.permutation(placement.tiles)[:TILES].tolist():
-            tile, read = layer.matrix.tile(k), k // placement.col_tiles
-            v, typical = inputs[name][read], typical_inputs[name][read]
+            tile, group = layer.on_chip.tile(k), int(placement.group_of[k])
+            v, typical = inputs[name][group], typical_inputs[name][group]
             truth = prepare_nonlinear(tile).currents(Drive(v=v))
             for way, make in WAYS.items():
                 start = time.perf_counter()

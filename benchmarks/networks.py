@@ -30,15 +30,15 @@ from nnmap import (
     OperatorStore,
     accuracy,
     alexnet,
-    at_fidelity,
     load_checkpoint,
     map_network,
     mapped_layers,
     mapping_table,
     resnet20,
 )
-from nnmap.training.data import IMAGENET_MEAN, IMAGENET_STD, load
+from nnmap.fidelity.readers import MatrixReader
 from nnmap.networks.pretrained import images, pretrained
+from nnmap.training.data import IMAGENET_MEAN, IMAGENET_STD, load
 
 Result = TypeVar("Result")
 SAMPLE = 128  # training images that set converter ranges
@@ -59,12 +59,12 @@ def measure(model: nn.Module, plan: MappingPlan, sample: Tensor, x: Tensor, y: T
     print(f"{len(x)} images, {torch.get_num_threads()} threads")
     timed("torch, as it comes", score(model))
     rng = np.random.default_rng(0)
-    mapped = timed("map", lambda: map_network(model, plan, rng=rng, sample=sample))
-    print(mapping_table(mapped))
-    chip = timed("extract LINEAR operators", lambda: at_fidelity(mapped, Fidelity.LINEAR))
+    network = timed("map", lambda: map_network(model, plan, rng=rng, sample=sample))
+    print(mapping_table(network))
+    chip = timed("extract LINEAR operators", lambda: network.on(fidelity=Fidelity.LINEAR))
     timed("LINEAR, 8-bit converters", score(chip))
     timed("LINEAR, 8-bit converters, float32", score(chip.float()))
-    counts = [layer.clips for _, layer in mapped_layers(chip)]
+    counts = [layer.clips for layer in mapped_layers(chip).values()]
     clipped = sum(c.adc for c in counts) / max(1, sum(c.adc_of for c in counts))
     print(f"ADC conversions that saturated: {clipped:.2e}")
 
@@ -83,19 +83,24 @@ def measure_layer() -> None:
     for dtype in (torch.float64, torch.float32):
         for bits in (None, 8):
             rng = np.random.default_rng(0)
-            ideal = map_network(layer, _slices(bits), rng=rng, sample=x[:64])
-            mapped = at_fidelity(ideal, Fidelity.LINEAR).to(dtype)
-            assert isinstance(mapped, MappedLayer)
+            network = map_network(layer, _slices(bits), rng=rng, sample=x[:64])
+            chip = network.on(fidelity=Fidelity.LINEAR).to(dtype)
+            assert isinstance(chip, MappedLayer) and isinstance(chip.reader, MatrixReader)
             inputs = x.to(dtype)
-            v = mapped.voltages(inputs)
+            volts = [v.T.contiguous() for v in chip.row_voltages(inputs)]
+            operators = [chip.reader.operator(k) for k in range(chip.reader.groups)]
             with torch.no_grad():
-                plain = _best(lambda v=v, m=mapped: torch.bmm(v, m.reader.operators))
-                whole = _best(lambda x=inputs, m=mapped: m(x))
+                plain = _best(lambda v=volts, g=operators: _products(v, g))
+                whole = _best(lambda x=inputs, m=chip: m(x))
             kind = "converters off" if bits is None else "8-bit converters"
             print(
                 f"512x512, 4096 inputs, {dtype}, {kind}: {1e3 * whole:.0f} ms, plain products "
                 f"{1e3 * plain:.0f} ms, {plain / whole:.0%} of their rate"
             )
+
+
+def _products(volts: list[Tensor], operators: list[Tensor]) -> list[Tensor]:
+    return [g.T @ v for v, g in zip(volts, operators, strict=True)]
 
 
 def _best(work: Callable[[], object]) -> float:
@@ -112,8 +117,8 @@ def measure_extraction(folder: str | None) -> None:
     torch.manual_seed(0)
     model, x = alexnet(classes=1000), torch.rand(1, 3, 227, 227)
     rng = np.random.default_rng(0)
-    mapped = timed("map", lambda: map_network(model, _slices(None), rng=rng, sample=x))
-    table = mapping_table(mapped)
+    network = timed("map", lambda: map_network(model, _slices(None), rng=rng, sample=x))
+    table = mapping_table(network)
     print(table)
     store = None if folder is None else OperatorStore(folder, dtype="float32")
     before = 0 if store is None else len(store)
@@ -122,7 +127,7 @@ def measure_extraction(folder: str | None) -> None:
         extraction = Extraction(store=store, on_done=lambda n: progress.advance(bar, n))
         timed(
             "extract LINEAR operators",
-            lambda: at_fidelity(mapped, Fidelity.LINEAR, extraction=extraction),
+            lambda: network.on(fidelity=Fidelity.LINEAR, extraction=extraction),
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory {peak:.1f} GiB, {torch.get_num_threads()} threads")

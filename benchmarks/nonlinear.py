@@ -23,7 +23,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from circuitsim import compare, default_session, linearise_at, prepare_nonlinear, solve
+from benchmarks.operating_point import linearise_at
+from circuitsim import compare, default_session, prepare_nonlinear, solve
 from netlists import (
     Bsim4Nmos,
     Cell,

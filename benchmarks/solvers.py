@@ -19,7 +19,7 @@ from rich.table import Table
 
 from circuitsim import compare, default_session, effective_conductance, prepare, solve
 from circuitsim.dissection.merge_tree import arithmetic
-from circuitsim.nodal import effective_conductance_sparse
+from circuitsim.linear.nodal import effective_conductance_sparse
 from netlists import Drive, OhmicRram, OneR, Tile, TileSpec, Wires
 
 SIZES = (64, 128, 256)
@@ -112,7 +112,7 @@ def growth(rate: float) -> None:
     console.print(f"growth from {GROWTH[0]} to {GROWTH[-1]}: n^{slope:.2f}")
     batch = tiles_of(64, BATCH)
     each = median_time(lambda: effective_conductance(batch)) / BATCH
-    console.print(f"{BATCH} tiles of 64x64 in one batch: {1e3 * each:.3f} ms a tile")
+    console.print(f"{BATCH} tiles of 64x64 in one batch: {1e3 * each:.3f} ms per tile")
 
 
 def beyond_the_operator() -> None:

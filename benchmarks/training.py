@@ -101,9 +101,7 @@ def measure_assignment() -> None:
             layer, x = nn.Linear(64 * 8, 60), torch.rand(8, 64 * 8)
             network = map_network(layer, plan, rng=np.random.default_rng(0), sample=x)
             meter = Bench(CHIP, Fidelity.IDEAL).meter
-            known = known_by(
-                "x", RowAssignment.needs, Knowledge(map=truth_of(CHIP, network)), meter
-            )
+            known = known_by("x", RowAssignment.needs, Knowledge(map=truth_of(CHIP)), meter)
             tiles = sum(one.placement.tiles for one in network.programmes.values())
             seconds = median(lambda n=network, k=known: RowAssignment().place(n, k), 7)
             shown = f"{encoding}, {len(plan.encoder().significances)} devices per weight"

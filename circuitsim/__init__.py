@@ -1,27 +1,26 @@
 """What the circuit does: ngspice, exact solvers, and cells calibrated between the two.
 
-`circuitsim.differentiable` (torch) is imported by name where gradients are wanted.
+`circuitsim.linear.differentiable` (torch) is imported by name where gradients are wanted.
 """
 
-from circuitsim.agree import Agreement, compare
-from circuitsim.calibrate import calibrate, measure_states
 from circuitsim.calibration import Calibration, calibrate_cell, verify
-from circuitsim.cellmodel import SecantModel
-from circuitsim.cellsurface import CellSurface, StateError
-from circuitsim.certificate import Certificate, certified_conductance
-from circuitsim.characterise import calibrate_surface
-from circuitsim.linearise import cell_conductance, linearise
-from circuitsim.newton import NonlinearTile, prepare_nonlinear
-from circuitsim.ngspice import NgspiceError, NgspiceSession, default_session
-from circuitsim.operating_point import linearise_at, operating_conductance
-from circuitsim.operator import effective_conductance, operator_memory
-from circuitsim.prepared import PreparedTile, prepare
-from circuitsim.programming import Programmed, WriteScheme, Writing, program
-from circuitsim.pulse_ngspice import NgspicePulses, PulseAgreement, pulse_agreement
-from circuitsim.pulse_twin import PulseTwin
+from circuitsim.cells.calibrate_secant import calibrate, measure_states
+from circuitsim.cells.calibrate_surface import calibrate_surface
+from circuitsim.cells.secant import SecantModel
+from circuitsim.cells.surface import CellSurface, StateError
+from circuitsim.compare_solutions import Agreement, compare, converter_steps
+from circuitsim.linear.certificate import Certificate, certified_conductance
+from circuitsim.linear.linear_tile import LinearTile, prepare
+from circuitsim.linear.operator import effective_conductance, operator_memory
+from circuitsim.linear.resistor_tile import cell_conductance, linearise
+from circuitsim.nonlinear.newton import NonlinearTile, prepare_nonlinear
 from circuitsim.solution import Outcome, Solution
-from circuitsim.solve import SOLVERS, solve
+from circuitsim.solvers import SOLVERS, solve
+from circuitsim.spice.session import NgspiceError, NgspiceSession, default_session
 from circuitsim.verification import TileCheck, verify_surface
+from circuitsim.writing.programming import Programmed, WriteScheme, Writing, program
+from circuitsim.writing.pulse_ngspice import NgspicePulses, PulseAgreement, pulse_agreement
+from circuitsim.writing.pulse_twin import PulseTwin
 
 __all__ = [
     "SOLVERS",
@@ -29,12 +28,12 @@ __all__ = [
     "Calibration",
     "CellSurface",
     "Certificate",
+    "LinearTile",
     "NgspiceError",
     "NgspicePulses",
     "NgspiceSession",
     "NonlinearTile",
     "Outcome",
-    "PreparedTile",
     "Programmed",
     "PulseAgreement",
     "PulseTwin",
@@ -50,12 +49,11 @@ __all__ = [
     "cell_conductance",
     "certified_conductance",
     "compare",
+    "converter_steps",
     "default_session",
     "effective_conductance",
     "linearise",
-    "linearise_at",
     "measure_states",
-    "operating_conductance",
     "operator_memory",
     "prepare",
     "prepare_nonlinear",

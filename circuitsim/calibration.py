@@ -1,4 +1,4 @@
-"""The calibration of a cell as a file: a surface a gate voltage, and how tiles of it fare."""
+"""The calibration of a cell as a file: a surface per gate voltage, and how tiles of it fare."""
 
 import json
 import re
@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from circuitsim.calibrate import measure_states
-from circuitsim.cellsurface import CellSurface, StateError
-from circuitsim.characterise import calibrate_surface, netlist_sha256
-from circuitsim.polynomial_surface import PolynomialSurface
-from circuitsim.series_surface import SeriesSurface
+from circuitsim.cells.calibrate_secant import measure_states
+from circuitsim.cells.calibrate_surface import calibrate_surface, netlist_sha256, require_calibrated
+from circuitsim.cells.polynomial import PolynomialSurface
+from circuitsim.cells.series import SeriesSurface
+from circuitsim.cells.surface import CellSurface, StateError
 from circuitsim.verification import TILES, TileCheck, verify_surface
-from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR
+from netlists.cells import Cell, SubcktCell, gate_of
 from netlists.errors import InputError
-from netlists.subckt_cell import SubcktCell
 
 FORMAT = "xbarverify-cell-1"
-TransistorCell = OneTransistorOneR | OneTransistorTwoR | SubcktCell
 FORMS: dict[str, type[CellSurface]] = {"polynomials": PolynomialSurface, "series": SeriesSurface}
 
 
@@ -28,7 +26,7 @@ FORMS: dict[str, type[CellSurface]] = {"polynomials": PolynomialSurface, "series
 class Calibration:
     """A calibrated cell at one or several gate voltages.
 
-    surfaces: one a gate voltage; each says which cell, netlist, simulator and range it comes from
+    surfaces: one per gate voltage; each says which cell, netlist, simulator and range it comes from
     and how large its held-out error is.  tiles: random tiles against ngspice, empty where that was
     left out.
     """
@@ -42,8 +40,7 @@ class Calibration:
         Raises InputError when the calibration is of another cell, of another gate voltage, or of
         a netlist that has changed since.
         """
-        if isinstance(cell, OneR):
-            raise InputError("OneR is solved with its own equation; leave the surface out.")
+        require_calibrated(cell)
         for surface in self.surfaces:
             if surface.cell == repr(cell):
                 if surface.netlist_sha256 != netlist_sha256(cell):
@@ -52,10 +49,11 @@ class Calibration:
                         "calibrated; recalibrate."
                     )
                 return surface
-        if any(s.cell == repr(replace(cell, v_gate=s.v_gate)) for s in self.surfaces):
+        if any(s.cell == repr(cell.at_gate(s.v_gate)) for s in self.surfaces):
             gates = ", ".join(f"{s.v_gate:g} V" for s in self.surfaces)
+            own = gate_of(cell).v
             raise InputError(
-                f"v_gate={cell.v_gate!r} V is not among the calibrated gate voltages ({gates}); "
+                f"v_gate={own!r} V is not among the calibrated gate voltages ({gates}); "
                 "calibrate it too, surfaces are not interpolated between gates."
             )
         raise InputError(
@@ -91,7 +89,7 @@ class Calibration:
             "tiles": [asdict(tile) for tile in self.tiles],
         }
         text = json.dumps(content, indent=1)
-        # A row of numbers a line.
+        # One row of numbers per line.
         text = re.sub(r"\[[^][{}\"]*\]", lambda row: " ".join(row[0].split()), text)
         Path(path).write_text(text + "\n")
 
@@ -135,14 +133,10 @@ def _from_json(content: dict[str, Any]) -> CellSurface:
     return kind(**values | {"errors": tuple(StateError(**error) for error in content["errors"])})
 
 
-def at_gate(cell: TransistorCell, v_gate: float) -> TransistorCell:
+def at_gate(cell: Cell, v_gate: float) -> Cell:
     """The cell at a gate voltage, V; where its states are parameters, they are measured there."""
-    if v_gate == cell.v_gate:
-        return cell
-    moved = replace(cell, v_gate=v_gate)
-    if isinstance(moved, SubcktCell):
-        return measure_states(replace(moved, curve=()))
-    return moved
+    moved = cell.at_gate(v_gate)
+    return measure_states(moved) if isinstance(moved, SubcktCell) and moved != cell else moved
 
 
 def calibrate_cell(
@@ -161,10 +155,10 @@ def calibrate_cell(
     after each. Raises InputError as `calibrate_surface` does, and for a gate voltage at which the
     cell cannot be made.
     """
-    if isinstance(cell, OneR):
-        raise InputError("OneR is solved with its own equation; it needs no surface.")
+    require_calibrated(cell)
     surfaces = []
-    for v_gate in sorted(set(gates or (cell.v_gate,))):
+    own = 0.0 if cell.gate is None else cell.gate.v
+    for v_gate in sorted(set(gates or (own,))):
         here = at_gate(cell, v_gate)
         if isinstance(levels, int):
             lrs = here.rram.g_lrs * here.n_rram
@@ -186,8 +180,7 @@ def verify(
     on_tile: Callable[[int], None] = lambda more: None,
 ) -> Calibration:
     """The calibration with its tile table: `verify_surface` at each of its gate voltages."""
-    if isinstance(cell, OneR):
-        raise InputError("OneR is solved with its own equation; it needs no surface.")
+    require_calibrated(cell)
     checks: list[TileCheck] = []
     for surface in calibration.surfaces:
         here = at_gate(cell, surface.v_gate)

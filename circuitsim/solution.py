@@ -1,14 +1,13 @@
 """What a solver returns: voltages, currents, and how far they satisfy Kirchhoff."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netlists.arrays import BoolArray, FloatArray
 from netlists.circuit import GROUND, Circuit
-
-FloatArray = NDArray[np.float64]
 
 
 class Outcome(Enum):
@@ -32,7 +31,8 @@ class Solution:
     v_row, v_col: drive-line and sense-line node voltages, V [batch, rows, cols].
     i_out: current into each virtual ground, A [batch, cols].
     i_in: current that each row source delivers, A [batch, rows].
-    kcl_residual: largest net current into a node, relative to the largest source current.
+    kcl_residual: largest net current into a node, relative to the largest source current of the
+    same input; nodes that a perfect conductor joins count as one.
     power: power delivered by all sources, W [batch].
     dissipation: power lost in all resistors, W [batch]; below `power` where transistors or bending
     memories take some.
@@ -54,7 +54,48 @@ class Solution:
     i_cell: FloatArray | None = None
 
 
-def assemble_solution(
+def assemble(
+    *,
+    v_row: FloatArray,
+    v_col: FloatArray,
+    i_in: FloatArray,
+    i_out: FloatArray,
+    net: Sequence[FloatArray],
+    scale: FloatArray,
+    power: FloatArray,
+    dissipation: FloatArray,
+    outcome: Outcome,
+    solver: str,
+    timings: dict[str, float],
+    i_cell: FloatArray | None = None,
+) -> Solution:
+    """The one place where a Solution is made: what is left over at nodes becomes its residual.
+
+    net: net currents into judged nodes, A [batch, ...] each.  scale: largest source current of
+    each input, A [batch]; an input without any current has no residual.
+    """
+    worst = np.zeros(len(scale))
+    for left in net:
+        flat = np.abs(left).reshape(len(scale), -1)
+        np.maximum(worst, flat.max(axis=1, initial=0.0), out=worst)
+    carries = scale > 0
+    floats = bool(np.isnan(v_row).any() or np.isnan(v_col).any())
+    return Solution(
+        v_row=v_row,
+        v_col=v_col,
+        i_out=i_out,
+        i_in=i_in,
+        kcl_residual=float((worst[carries] / scale[carries]).max(initial=0.0)),
+        power=power,
+        dissipation=dissipation,
+        outcome=Outcome.FLOATING if floats and outcome is Outcome.SOLVED else outcome,
+        solver=solver,
+        timings=timings,
+        i_cell=i_cell,
+    )
+
+
+def solution_of_circuit(
     circuit: Circuit,
     v_node: FloatArray,
     i_source: FloatArray,
@@ -62,7 +103,7 @@ def assemble_solution(
     solver: str,
     timings: dict[str, float],
 ) -> Solution:
-    """Read a Solution off raw results.
+    """A Solution from the raw results of any circuit.
 
     v_node: [batch, nodes], NaN where undefined.  i_source: current out of each source's plus
     terminal into the circuit, A [batch, sources].
@@ -70,12 +111,21 @@ def assemble_solution(
     r, s, layout = circuit.resistors, circuit.sources, circuit.layout
     drop = v_node[:, r.a] - v_node[:, r.b]
     i_resistor = np.nan_to_num(drop / r.r)
-    return Solution(
+    judged = _judged(circuit)
+    n_nodes = len(circuit.nodes)
+    net = [
+        np.bincount(r.b, through, n_nodes)
+        - np.bincount(r.a, through, n_nodes)
+        + np.bincount(s.plus, fed, n_nodes)
+        for through, fed in zip(i_resistor, i_source, strict=True)
+    ]
+    return assemble(
         v_row=v_node[:, layout.x],
         v_col=v_node[:, layout.y],
-        i_out=-i_source[:, layout.outputs],
         i_in=i_source[:, layout.inputs],
-        kcl_residual=_kcl_residual(circuit, i_resistor, i_source),
+        i_out=-i_source[:, layout.outputs],
+        net=[np.stack(net)[:, judged]],
+        scale=np.abs(i_source).max(axis=1),
         power=np.einsum("bs,bs->b", s.v, i_source),
         dissipation=np.einsum("br,br->b", i_resistor, np.nan_to_num(drop)),
         outcome=Outcome.FLOATING if np.isnan(v_node).any() else Outcome.SOLVED,
@@ -84,27 +134,15 @@ def assemble_solution(
     )
 
 
-def _kcl_residual(circuit: Circuit, i_resistor: FloatArray, i_source: FloatArray) -> float:
-    """Largest net current into any node that touches resistors and sources only."""
-    r, s, m = circuit.resistors, circuit.sources, circuit.mosfets
-    n_nodes = len(circuit.nodes)
-    judged = np.ones(n_nodes, dtype=bool)
+def _judged(circuit: Circuit) -> BoolArray:
+    """Nodes that touch resistors and sources only: currents of other elements are not known."""
+    judged = np.ones(len(circuit.nodes), dtype=bool)
     judged[GROUND] = False
-    if m is not None:
-        judged[m.drain] = judged[m.source] = False
+    if circuit.mosfets is not None:
+        judged[circuit.mosfets.drain] = judged[circuit.mosfets.source] = False
     if circuit.memories is not None:
         judged[circuit.memories.a] = judged[circuit.memories.b] = False
     if circuit.subckts is not None:
         for ends in circuit.subckts.ends.values():
             judged[ends] = False
-    worst = 0.0
-    for through, fed in zip(i_resistor, i_source, strict=True):
-        net = (
-            np.bincount(r.b, through, n_nodes)
-            - np.bincount(r.a, through, n_nodes)
-            + np.bincount(s.plus, fed, n_nodes)
-        )
-        scale = float(np.abs(fed).max())
-        if scale > 0 and judged.any():
-            worst = max(worst, float(np.abs(net[judged]).max()) / scale)
-    return worst
+    return judged

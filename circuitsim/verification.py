@@ -5,14 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitsim.agree import compare
-from circuitsim.cellsurface import CellSurface, FloatArray
-from circuitsim.characterise import measure_surface
-from circuitsim.newton import prepare_nonlinear
-from circuitsim.solve import solve
+from circuitsim.cells.measure import measure_currents
+from circuitsim.cells.surface import CellSurface
+from circuitsim.compare_solutions import compare
+from circuitsim.nonlinear.newton import prepare_nonlinear
+from circuitsim.solution import Outcome
+from circuitsim.solvers import solve
+from netlists.arrays import FloatArray
 from netlists.cells import Cell
-from netlists.faults import FaultRates, sample_faults
-from netlists.tile import Drive, Tile, TileSpec, Wires, inject
+from netlists.faults import FaultRates
+from netlists.sampling import sample_faults
+from netlists.tile import Drive, Tile, TileSpec, inject
+from netlists.wires import Wires
 
 TILES, INPUTS = 6, 4
 SIDES, SEGMENTS, RATES = (8, 64), (0.1, 10.0), (0.0, 0.1, 0.3)
@@ -45,7 +49,7 @@ class TileCheck:
     def on_target(self) -> bool:
         """Whether the tile was solved and its error is as small as it is meant to be."""
         near = self.max <= TARGET_MAX and self.p99 <= TARGET_P99
-        return near and self.outcome in ("SOLVED", "FLOATING")
+        return near and self.outcome != Outcome.NOT_CONVERGED.name
 
 
 def _random_states(cell: Cell, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
@@ -136,5 +140,5 @@ def residuals(surface: CellSurface, cell: Cell, g: float, *, points: int = 61) -
     """
     v = np.linspace(surface.v_low, surface.v_high, points)
     found = surface(v[:, None], v, g)
-    measured, _ = measure_surface(cell, v, v, np.full(points, g))
+    measured, _ = measure_currents(cell, v, v, np.full(points, g))
     return Residuals(g=g, v=v, measured=measured, off=found - measured)

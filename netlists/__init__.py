@@ -1,11 +1,12 @@
 """What the circuit is: tiles, cells, faults, and their SPICE text."""
 
+from netlists.bridges import Bridge
 from netlists.build import build_circuit
-from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR, is_linear
-from netlists.check import CheckReport, check, without_islands
+from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR, SubcktCell, is_linear
+from netlists.checks import CheckReport, check, without_islands
 from netlists.circuit import Circuit
 from netlists.defect_rates import DefectRates
-from netlists.defects import Bridge, Defects, TransistorState, sample_defects
+from netlists.defects import Defects, TransistorState
 from netlists.devices import (
     Deviation,
     DeviceSpread,
@@ -17,6 +18,7 @@ from netlists.devices import (
     YakopcicRram,
 )
 from netlists.errors import InputError, MissingToolError
+from netlists.fault_patterns import Clusters, Independent, Lines, Lognormal, Pattern, StuckStates
 from netlists.faultmap_io import (
     read_defects,
     read_faultmap,
@@ -25,10 +27,11 @@ from netlists.faultmap_io import (
     write_faultmap,
     write_faultmap_csv,
 )
-from netlists.faults import FaultKind, FaultMap, FaultRates, sample_faults
+from netlists.faults import FaultKind, FaultMap, FaultRates
+from netlists.pulse_deck import Pulse, write_deck
+from netlists.sampling import sample_defects, sample_faults
 from netlists.spice import to_spice, write_spice
-from netlists.subckt_cell import SubcktCell
-from netlists.tile import Access, Drive, Tile, TileSpec, Wires, inject
+from netlists.tile import Access, Drive, Tile, TileSpec, inject
 from netlists.transistors import Bsim4Nmos, Level1Nmos, Nmos
 from netlists.variation import (
     GaussianSpread,
@@ -39,7 +42,7 @@ from netlists.variation import (
     Variation,
     vary,
 )
-from netlists.write_deck import Pulse, write_deck
+from netlists.wires import Wires
 
 __all__ = [
     "Access",
@@ -48,6 +51,7 @@ __all__ = [
     "Cell",
     "CheckReport",
     "Circuit",
+    "Clusters",
     "DefectRates",
     "Defects",
     "Deviation",
@@ -58,8 +62,11 @@ __all__ = [
     "FaultMap",
     "FaultRates",
     "GaussianSpread",
+    "Independent",
     "InputError",
     "Level1Nmos",
+    "Lines",
+    "Lognormal",
     "LognormalSpread",
     "MissingToolError",
     "Nmos",
@@ -67,12 +74,14 @@ __all__ = [
     "OneR",
     "OneTransistorOneR",
     "OneTransistorTwoR",
+    "Pattern",
     "ProgrammingError",
     "Pulse",
     "ResistanceError",
     "RetentionDrift",
     "Rram",
     "SinhRram",
+    "StuckStates",
     "SubcktCell",
     "Tile",
     "TileSpec",

@@ -3,18 +3,16 @@
 `build` makes it from a tile, `spice` writes it as text, `check` inspects it, solvers consume it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netlists.arrays import BoolArray, FloatArray, IntArray
+from netlists.cells import SubcktCell
 from netlists.devices import Rram
-from netlists.subckt_cell import SubcktCell
 from netlists.transistors import Nmos
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 GROUND = 0
 
@@ -72,6 +70,23 @@ class Subckts:
     ends: dict[str, IntArray]
     parameters: dict[str, FloatArray]
     card: SubcktCell
+
+
+Group = TypeVar("Group", Resistors, Mosfets, Memories, Subckts)
+
+
+def kept(group: Group, stay: BoolArray) -> Group:
+    """The elements of a group for which `stay` [n] is true, in their order."""
+
+    def chosen(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(name for name, stays in zip(value, stay.tolist(), strict=True) if stays)
+        if isinstance(value, dict):
+            return {key: chosen(each) for key, each in value.items()}
+        return value[stay] if isinstance(value, np.ndarray) else value
+
+    changed = {field.name: chosen(getattr(group, field.name)) for field in fields(group)}
+    return replace(group, **changed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

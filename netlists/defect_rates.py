@@ -52,6 +52,16 @@ class DefectRates:
         return {name: value for name, value in every.items() if not name.startswith("r_")}
 
     @property
+    def of_transistors(self) -> bool:
+        """Whether a transistor can be hit."""
+        return bool(self.transistor_open or self.transistor_shorted)
+
+    @property
+    def of_gate_lines(self) -> bool:
+        """Whether a gate line can be hit."""
+        return bool(self.open_gate or self.bridge_gate)
+
+    @property
     def any(self) -> bool:
         """Whether a map drawn at these rates can hold a defect at all."""
         return any(self._rates().values())

@@ -10,34 +10,28 @@ ground, through a leak of R_GATE_LEAK, so its transistor is off: it conducts wha
 model says at a gate of 0 V. Gates draw no current, so the leak's value has no effect, and a bridge
 from a driven gate line brings an island of gates to the full gate voltage whatever it resists.
 
-Shape and sampling follow `netlists.faults`: one uniform number decides one site, so that maps at
-rising rates are nested. Whatever a defect does to elements stands in `netlists.build`.
+What a defect does to elements stands in `netlists.build`; maps are drawn in `netlists.sampling`.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from netlists.cells import Cell, gate_line_of, has_gate, has_transistor
+from netlists.arrays import BoolArray, IntArray
+from netlists.bridges import BRIDGE_KINDS, Bridge, bridge_ends
+from netlists.cells import Cell, Instance
 from netlists.defect_rates import R_SHORT, DefectRates
 from netlists.errors import InputError
-from netlists.faults import stream_name
-from netlists.subckt_cell import GateLine, SubcktCell
-
-if TYPE_CHECKING:
-    from netlists.tile import TileSpec
+from netlists.gate_lines import GateLine, Place, gate_islands
 
 R_GATE_LEAK = 1e9  # ohm; from an undriven gate line to ground
 
-BridgeKind = Literal["row", "column", "gate", "cell"]
-BRIDGE_KINDS: tuple[BridgeKind, ...] = get_args(BridgeKind)
-BoolArray = NDArray[np.bool_]
-Places = Sequence[tuple[int, int]]
+Places = Sequence[Place]
 
 
 class TransistorState(IntEnum):
@@ -50,35 +44,6 @@ class TransistorState(IntEnum):
     WORKS = 0
     OPEN = 1
     SHORTED = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bridge:
-    """A resistive short between two lines that pass each other at cell (row, col).
-
-    kind: "row" joins row lines `row` and `row` + 1 there, "column" column lines `col` and
-    `col` + 1, "gate" the gate lines of neighbouring rows or columns, whichever they serve, and
-    "cell" the row line and the column line that cross.  r: ohm; 0 is a perfect short.
-
-    Raises InputError on an unknown kind, a negative position or a resistance below 0.
-    """
-
-    kind: BridgeKind
-    row: int
-    col: int
-    r: float
-
-    def __post_init__(self) -> None:
-        if self.kind not in BRIDGE_KINDS:
-            raise InputError(f"Bridge: kind={self.kind!r} is not one of {', '.join(BRIDGE_KINDS)}.")
-        if not 0 <= self.r < float("inf"):
-            raise InputError(f"Bridge: r={self.r!r} ohm must be finite and at least 0.")
-        if min(self.row, self.col) < 0:
-            raise InputError(f"Bridge: ({self.row}, {self.col}) is no position in a tile.")
-        # Plain numbers, so that equal bridges read and hash alike wherever they came from.
-        object.__setattr__(self, "row", int(self.row))
-        object.__setattr__(self, "col", int(self.col))
-        object.__setattr__(self, "r", float(self.r))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -219,6 +184,14 @@ class Defects:
         """Whether some gate line is cut or bridged."""
         return bool(np.any(self.open_gate)) or any(b.kind == "gate" for b in self.bridges)
 
+    def gate_bridges(self, gate_line: GateLine) -> list[tuple[Place, Place]]:
+        """Pairs of cells whose gates a bridge joins."""
+        return [bridge_ends(one, gate_line) for one in self.bridges if one.kind == "gate"]
+
+    def gate_islands(self, gate_line: GateLine) -> tuple[IntArray, BoolArray]:
+        """See `gate_lines.gate_islands`."""
+        return gate_islands(np.asarray(self.open_gate), self.gate_bridges(gate_line), gate_line)
+
     def counts(self) -> dict[str, int]:
         """How many defects of each kind there are, by the names that `DefectRates` uses."""
         states = np.asarray(self.transistor)
@@ -243,95 +216,14 @@ def _plane(name: str, given: ArrayLike | None, shape: tuple[int, int]) -> NDArra
     return plane
 
 
-def bridge_ends(bridge: Bridge, gate_line: GateLine) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The two cells whose nodes a bridge joins; a "cell" bridge stays at one."""
-    i, j = bridge.row, bridge.col
-    along = gate_line if bridge.kind == "gate" else bridge.kind
-    if along == "row":
-        return (i, j), (i + 1, j)
-    return (i, j), (i, j if along == "cell" else j + 1)
-
-
-def gate_islands(defects: Defects, gate_line: GateLine) -> tuple[NDArray[np.int64], BoolArray]:
-    """Which piece of gate line each gate hangs on, and which pieces a driver reaches.
-
-    Pieces [rows, cols]: 0 .. lines - 1 are what stays with each driver, those above were cut off.
-    driven [pieces]: true where a driver is, or is reached over bridges.
-    """
-    cut = np.asarray(defects.open_gate)
-    cut = cut if gate_line == "row" else cut.T
-    n_lines = len(cut)
-    first = np.concatenate([[0], np.cumsum(cut.sum(axis=1))[:-1]])
-    within = np.cumsum(cut, axis=1)
-    lines = np.arange(n_lines)[:, None]
-    pieces = np.where(within == 0, lines, n_lines + first[:, None] + within - 1)
-    pieces = pieces if gate_line == "row" else pieces.T
-    driven = np.arange(n_lines + int(cut.sum())) < n_lines
-    joined = [
-        tuple(int(pieces[end]) for end in bridge_ends(bridge, gate_line))
-        for bridge in defects.bridges
-        if bridge.kind == "gate"
-    ]
-    for _ in joined:
-        for a, b in joined:
-            driven[a] = driven[b] = driven[a] or driven[b]
-    return pieces, driven
-
-
 def require_sites(defects: Defects | DefectRates, cell: Cell) -> None:
     """Raise InputError where a cell lacks what is defective: its transistor or its gate line."""
-    if isinstance(defects, Defects):
-        transistors, gates = defects.of_transistors, defects.of_gate_lines
-    else:
-        transistors = bool(defects.transistor_open or defects.transistor_shorted)
-        gates = bool(defects.open_gate or defects.bridge_gate)
-    if transistors and not has_transistor(cell):
+    if defects.of_transistors and cell.transistor is None:
         why = (
             "the transistor of a subcircuit is out of reach; put the defect into the subcircuit"
-            if isinstance(cell, SubcktCell)
+            if cell.series == (Instance(),)
             else f"{type(cell).__name__} has no transistor"
         )
         raise InputError(f"transistors cannot be open or shorted here: {why}.")
-    if gates and not has_gate(cell):
+    if defects.of_gate_lines and cell.gate is None:
         raise InputError(f"gate lines cannot be open or bridged: {type(cell).__name__} has none.")
-
-
-def sample_defects(spec: "TileSpec", rates: DefectRates, *, rng: np.random.Generator) -> Defects:
-    """Defects of one tile, each site hit independently at its rate.
-
-    Every kind draws from a stream of its own, one number a site: a map at a higher rate holds all
-    defects of the lower one, and raising one rate moves nothing else. A transistor is open from
-    below and shorted from above.
-
-    Raises InputError where the cell lacks what a rate is of.
-    """
-    require_sites(rates, spec.cell)
-    rows, cols = spec.rows, spec.cols
-    gate_line = gate_line_of(spec.cell) if has_gate(spec.cell) else "row"
-    seed = stream_name(rng)
-    transistor, row, col, gate, *bridged = (
-        stream.random((rows, cols)) for stream in rng.spawn(4 + len(BRIDGE_KINDS))
-    )
-    states = np.zeros((rows, cols), dtype=np.int8)
-    states[transistor < rates.transistor_open] = TransistorState.OPEN
-    states[transistor >= 1.0 - rates.transistor_shorted] = TransistorState.SHORTED
-    bridges = []
-    for kind, drawn in zip(BRIDGE_KINDS, bridged, strict=True):
-        rate = getattr(rates, f"bridge_{kind.removesuffix('umn')}")
-        for i, j in np.argwhere(drawn < rate).tolist():
-            bridge = Bridge(kind=kind, row=i, col=j, r=rates.r_bridge)
-            last = bridge_ends(bridge, gate_line)[1]
-            if last[0] < rows and last[1] < cols:  # no line beyond the border
-                bridges.append(bridge)
-    return Defects(
-        rows=rows,
-        cols=cols,
-        transistor=states,
-        open_row=row < rates.open_row,
-        open_col=col < rates.open_col,
-        open_gate=gate < rates.open_gate,
-        bridges=tuple(bridges),
-        r_short=rates.r_short,
-        requested=rates,
-        seed=seed,
-    )

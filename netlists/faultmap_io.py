@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from netlists.bridges import Bridge
 from netlists.defect_rates import DefectRates
-from netlists.defects import Bridge, Defects
+from netlists.defects import Defects
 from netlists.errors import InputError
 from netlists.faults import FaultKind, FaultMap, FaultRates, sa_kinds
 
@@ -120,7 +121,7 @@ def read_defects(path: str | Path) -> Defects:
 
 
 def write_faultmap_csv(faults: FaultMap, path: str | Path) -> None:
-    """Write one line per stuck memory: row, col, device, kind, and S where it is STUCK_AT one."""
+    """Write one line per stuck memory: row, col, device, kind, and S where it holds its own."""
     kind = faults.kind.reshape(*faults.kind.shape[:2], -1)
     with Path(path).open("w", newline="") as stream:
         lines = csv.writer(stream)
@@ -128,8 +129,9 @@ def write_faultmap_csv(faults: FaultMap, path: str | Path) -> None:
         for row, col, device in np.argwhere(kind).tolist():
             name = FaultKind(kind[row, col, device]).name
             state = ""
-            if faults.g_stuck is not None and name == "STUCK_AT":
-                state = repr(float(faults.g_stuck.reshape(kind.shape)[row, col, device]))
+            if faults.g_stuck is not None:
+                g = float(faults.g_stuck.reshape(kind.shape)[row, col, device])
+                state = "" if np.isnan(g) else repr(g)
             lines.writerow([row, col, device, name, state])
 
 

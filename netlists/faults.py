@@ -8,15 +8,12 @@ papers.
 import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
-
-if TYPE_CHECKING:
-    from netlists.tile import TileSpec
 
 
 class FaultKind(IntEnum):
@@ -96,7 +93,8 @@ class FaultMap:
     """Which memories of one tile are stuck, and how that came to be.
 
     kind: `FaultKind` values, int8, the tile's `g_shape`.
-    g_stuck: conductance of those that are STUCK_AT one, S, same shape; NaN elsewhere.
+    g_stuck: conductance that a stuck memory holds, S, same shape: where it is STUCK_AT one, and
+        where it is stuck at LRS or HRS and not just at the nominal state; NaN elsewhere.
     requested: the rates asked for, where the map was sampled.
     seed: the random stream it was sampled from, as text.
 
@@ -104,7 +102,7 @@ class FaultMap:
     """
 
     kind: NDArray[np.int8]
-    g_stuck: NDArray[np.float64] | None = None
+    g_stuck: FloatArray | None = None
     requested: FaultRates | None = None
     seed: str = ""
     sha256: str = field(init=False)
@@ -122,27 +120,31 @@ class FaultMap:
         kind.flags.writeable = False
         object.__setattr__(self, "kind", kind)
         content = str(kind.shape).encode() + np.ascontiguousarray(kind).tobytes()
-        at = kind == FaultKind.STUCK_AT
-        g_stuck = None
-        if at.any():
-            g_stuck = self._checked_states(at)
+        g_stuck = self._checked_states(kind)
+        if g_stuck is not None:
             content += g_stuck.tobytes()
         object.__setattr__(self, "g_stuck", g_stuck)
         object.__setattr__(self, "sha256", hashlib.sha256(content).hexdigest())
 
-    def _checked_states(self, at: NDArray[np.bool_]) -> NDArray[np.float64]:
-        if self.g_stuck is None or np.shape(self.g_stuck) != at.shape:
-            raise InputError(
-                f"FaultMap: g_stuck must give a conductance of shape {at.shape} where memories "
-                "are STUCK_AT one."
-            )
-        g = np.where(at, self.g_stuck, np.nan)
-        bad = at & ~(np.isfinite(g) & (g >= 0))
+    def _checked_states(self, kind: NDArray[np.int8]) -> FloatArray | None:
+        """Conductances of stuck memories that are given, S; None where there are none."""
+        at = kind == FaultKind.STUCK_AT
+        if self.g_stuck is None or np.shape(self.g_stuck) != kind.shape:
+            if self.g_stuck is not None or at.any():
+                raise InputError(
+                    f"FaultMap: g_stuck must give a conductance of shape {kind.shape} where "
+                    "memories are STUCK_AT one."
+                )
+            return None
+        g = np.where(kind == FaultKind.NONE, np.nan, self.g_stuck)
+        bad = (at & np.isnan(g)) | (~np.isnan(g) & ~(np.isfinite(g) & (g >= 0)))
         if bad.any():
             where = tuple(int(k) for k in np.argwhere(bad)[0])
             raise InputError(
                 f"FaultMap: g_stuck{list(where)}={g[where]!r} S must be finite and at least 0."
             )
+        if np.isnan(g).all():
+            return None
         g.flags.writeable = False
         return g
 
@@ -155,9 +157,7 @@ class FaultMap:
         )
         return FaultRates(stuck_lrs=lrs, stuck_hrs=hrs, stuck_at=at)
 
-    def applied_to(
-        self, g: NDArray[np.float64], *, g_lrs: float, g_hrs: float
-    ) -> NDArray[np.float64]:
+    def applied_to(self, g: FloatArray, *, g_lrs: float, g_hrs: float) -> FloatArray:
         """Conductances g, S, with those of the stuck memories overwritten."""
         stuck = np.select(
             [self.kind == FaultKind.STUCK_LRS, self.kind == FaultKind.STUCK_HRS],
@@ -166,57 +166,4 @@ class FaultMap:
         )
         if self.g_stuck is None:
             return stuck
-        return np.where(self.kind == FaultKind.STUCK_AT, self.g_stuck, stuck)
-
-
-def sample_kinds(
-    shape: tuple[int, ...], rates: FaultRates, *, rng: np.random.Generator
-) -> NDArray[np.int8]:
-    """Independent fault kinds of the given shape, int8.
-
-    One uniform number decides each memory: LRS from below, HRS from above. Two draws from equal
-    streams are therefore nested (every memory stuck at 5 % is stuck alike at 10 %), which removes
-    chip-to-chip noise from comparisons across rates.
-    """
-    u = rng.random(shape)
-    kind = np.zeros(shape, dtype=np.int8)
-    kind[u < rates.stuck_lrs] = FaultKind.STUCK_LRS
-    kind[u >= 1.0 - rates.stuck_hrs] = FaultKind.STUCK_HRS
-    return kind
-
-
-def stream_name(rng: np.random.Generator) -> str:
-    """The seed of a random stream, as text."""
-    sequence = rng.bit_generator.seed_seq
-    if isinstance(sequence, np.random.SeedSequence):
-        return f"entropy={sequence.entropy} spawn_key={sequence.spawn_key}"
-    return "unknown"
-
-
-def sample_faults(spec: "TileSpec", rates: FaultRates, *, rng: np.random.Generator) -> FaultMap:
-    """A fault map for one tile, each memory stuck independently at the given rates.
-
-    The memories of a 1T2R cell are drawn plane by plane, so that the first plane equals the map of
-    a 1T1R tile drawn from an equal stream: variants with more devices share the faults they can.
-    """
-    shape = (spec.cell.n_rram, spec.rows, spec.cols)
-    seed = stream_name(rng)
-    kind = sample_kinds(shape, rates, rng=rng)
-    g_stuck = None
-    if rates.stuck_at:
-        # Of the memories that the two states left; the same ones, and more, at a higher rate.
-        left = 1.0 - rates.stuck_lrs - rates.stuck_hrs
-        chosen, state = rng.random((2, *shape))
-        kind[(kind == FaultKind.NONE) & (chosen * left < rates.stuck_at)] = FaultKind.STUCK_AT
-        rram = spec.cell.rram
-        g_stuck = rram.g_hrs * (rram.g_lrs / rram.g_hrs) ** state
-
-    def placed(planes: NDArray[Any]) -> NDArray[Any]:
-        return planes[0] if spec.cell.n_rram == 1 else np.moveaxis(planes, 0, -1)
-
-    return FaultMap(
-        kind=placed(kind),
-        g_stuck=None if g_stuck is None else placed(g_stuck),
-        requested=rates,
-        seed=seed,
-    )
+        return np.where(np.isnan(self.g_stuck), stuck, self.g_stuck)

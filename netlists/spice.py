@@ -93,7 +93,7 @@ def _memories(circuit: Circuit) -> list[str]:
 
 
 def _subckts(cells: Subckts, nodes: tuple[str, ...]) -> list[str]:
-    """The user's file, included, and one instance a cell."""
+    """The user's file, included, and one instance per cell."""
     card = cells.card
     ends = [[nodes[k] for k in cells.ends[role].tolist()] for role in card.nodes]
     names = list(cells.parameters)

@@ -6,19 +6,13 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from netlists.cells import Cell, OneR, gate_line_of
-from netlists.defects import (
-    Bridge,
-    Defects,
-    TransistorState,
-    bridge_ends,
-    gate_islands,
-    require_sites,
-)
+from netlists.arrays import FloatArray, readonly
+from netlists.bridges import Bridge, bridge_ends
+from netlists.cells import Cell, OneR, gate_of
+from netlists.defects import Defects, TransistorState, require_sites
 from netlists.errors import InputError
 from netlists.faults import FaultMap
-
-FloatArray = NDArray[np.float64]
+from netlists.wires import Wires
 
 
 class Access(IntEnum):
@@ -34,73 +28,12 @@ class Access(IntEnum):
     SHORTED = 3
 
 
-def _readonly(values: ArrayLike) -> FloatArray:
-    array = np.array(values, dtype=np.float64)
-    array.flags.writeable = False
-    return array
-
-
-def _resistance(name: str, values: ArrayLike, *, may_be_open: bool) -> FloatArray:
-    array = _readonly(values)
-    bad = np.isnan(array) | (array < 0) | (np.isinf(array) & (not may_be_open))
-    if bad.any():
-        where = "" if array.ndim == 0 else f" at {tuple(int(k) for k in np.argwhere(bad)[0])}"
-        limit = "at least 0 ohm, inf for an open" if may_be_open else "finite and at least 0 ohm"
-        raise InputError(f"Wires: {name}={array[bad].flat[0]!r}{where} must be {limit}.")
-    return array
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Wires:
-    """Line resistances, ohm; 0 is a perfect conductor and inf an open.
-
-    r_row_segment: scalar or [rows, cols]; entry (i, j) is the segment that arrives at x(i, j) from
-        the input side.
-    r_col_segment: scalar or [rows, cols]; entry (i, j) is the segment that leaves y(i, j) towards
-        the sense side.
-    r_driver: scalar or [rows], in series with each input.  r_sense: scalar or [cols], in series
-        with each virtual ground.
-
-    Raises InputError on a negative or NaN resistance, and on an infinite r_driver or r_sense.
-    """
-
-    r_row_segment: ArrayLike
-    r_col_segment: ArrayLike
-    r_driver: ArrayLike = 0.0
-    r_sense: ArrayLike = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("r_row_segment", "r_col_segment", "r_driver", "r_sense"):
-            checked = _resistance(name, getattr(self, name), may_be_open=name.endswith("segment"))
-            object.__setattr__(self, name, checked)
-
-    def expand(self, rows: int, cols: int) -> "Wires":
-        """Every field at full shape; raises InputError where one does not fit."""
-        shapes = {
-            "r_row_segment": (rows, cols),
-            "r_col_segment": (rows, cols),
-            "r_driver": (rows,),
-            "r_sense": (cols,),
-        }
-        if all(np.shape(getattr(self, name)) == shape for name, shape in shapes.items()):
-            return self
-        full = {}
-        for name, shape in shapes.items():
-            value = np.asarray(getattr(self, name))
-            if value.ndim and value.shape != shape:
-                raise InputError(
-                    f"Wires: {name}.shape={value.shape} != {shape} of a {rows}x{cols} tile; "
-                    "give a scalar or the full shape."
-                )
-            full[name] = np.broadcast_to(value, shape)
-        return Wires(**full)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class TileSpec:
     """The array before anything is programmed: rows x cols cells of one kind on given wires.
 
     v_read: nominal input amplitude, V; cells are calibrated at it, and the memory must allow it.
+    A value: equal where all fields are, whoever made it.
     """
 
     rows: int
@@ -115,7 +48,7 @@ class TileSpec:
         if not 0 < self.v_read < float("inf"):
             raise InputError(f"TileSpec: v_read={self.v_read!r} V must be positive and finite.")
         self.cell.rram.checked(self.v_read)
-        object.__setattr__(self, "wires", self.wires.expand(self.rows, self.cols))
+        self.wires.require_shape(self.rows, self.cols)
 
     @property
     def g_shape(self) -> tuple[int, ...]:
@@ -142,7 +75,7 @@ class Tile:
     defects: Defects | None = None
 
     def __post_init__(self) -> None:
-        g = _readonly(self.g)
+        g = readonly(self.g)
         if g.shape != self.spec.g_shape:
             raise InputError(f"Tile: g.shape={g.shape} != spec.g_shape={self.spec.g_shape}.")
         bad = ~(np.isfinite(g) & (g >= 0))
@@ -169,20 +102,21 @@ class Tile:
                 f"{spec.rows}x{spec.cols}."
             )
         require_sites(defects, spec.cell)
-        for bridge in defects.bridges:
-            if bridge.kind == "gate":
-                i, j = bridge_ends(bridge, gate_line_of(spec.cell))[1]
-                if i >= spec.rows or j >= spec.cols:
-                    raise InputError(
-                        f"Tile: {bridge} ends at ({i}, {j}), off a {spec.rows}x{spec.cols} tile."
-                    )
+        gates = [bridge for bridge in defects.bridges if bridge.kind == "gate"]
+        for bridge in gates:
+            i, j = bridge_ends(bridge, gate_of(spec.cell).line)[1]
+            if i >= spec.rows or j >= spec.cols:
+                raise InputError(
+                    f"Tile: {bridge} ends at ({i}, {j}), off a {spec.rows}x{spec.cols} tile."
+                )
 
     @property
     def wires(self) -> Wires:
-        """The wires that the tile really has, open segments applied."""
-        d, wires = self.defects, self.spec.wires
+        """The wires that the tile really has: its spec's own where no segment is cut."""
+        d, spec = self.defects, self.spec
         if d is None or not (np.any(d.open_row) or np.any(d.open_col)):
-            return wires
+            return spec.wires
+        wires = spec.wires
         return replace(
             wires,
             r_row_segment=np.where(d.open_row, np.inf, wires.r_row_segment),
@@ -203,7 +137,7 @@ class Tile:
         if d is None:
             return access
         if d.of_gate_lines:
-            pieces, driven = gate_islands(d, gate_line_of(spec.cell))
+            pieces, driven = d.gate_islands(gate_of(spec.cell).line)
             access[~driven[pieces]] = Access.OFF
         access[d.transistor == TransistorState.OPEN] = Access.OPEN
         access[d.transistor == TransistorState.SHORTED] = Access.SHORTED
@@ -241,7 +175,7 @@ class Drive:
     v: ArrayLike
 
     def __post_init__(self) -> None:
-        v = np.atleast_2d(_readonly(self.v))
+        v = np.atleast_2d(readonly(self.v))
         if v.ndim != 2 or v.shape[0] == 0:
             raise InputError(f"Drive: v.shape={v.shape} must be (batch, rows) with batch >= 1.")
         if not np.isfinite(v).all():

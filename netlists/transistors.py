@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from netlists.devices import FloatArray, require_positive
+from netlists.arrays import FloatArray
+from netlists.devices import require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class Level1Nmos:
     """
 
     level: ClassVar[int] = 1
+    blocks: ClassVar[bool] = True  # nothing at all flows below the threshold
     w: float = 1.0e-6
     l: float = 0.13e-6  # noqa: E741  (SPICE's own name)
     kp: float = 300e-6
@@ -83,6 +85,7 @@ class Bsim4Nmos:
     """
 
     level: ClassVar[int] = 54
+    blocks: ClassVar[bool] = False
     w: float = 1.0e-6
     l: float = 0.13e-6  # noqa: E741  (SPICE's own name)
     toxe: float = 2.3e-9

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 
-FloatArray = NDArray[np.float64]
 # Smallest factor a Gaussian draw may leave of a conductance or resistance: neither can vanish or
 # change sign, and wide distributions would reach there.
 FLOOR = 1e-3

@@ -7,11 +7,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from netlists.arrays import FloatArray
 from netlists.defect_rates import DefectRates
-from netlists.defects import Defects, sample_defects
+from netlists.defects import Defects
 from netlists.errors import InputError
-from netlists.faults import FaultKind, FaultMap, FaultRates, sample_faults
-from netlists.tile import FloatArray, Tile
+from netlists.fault_patterns import Independent, Pattern, StuckStates
+from netlists.faults import FaultKind, FaultMap, FaultRates
+from netlists.sampling import sample_defects, sample_faults
+from netlists.tile import Tile
 from netlists.variation import RetentionDrift, Variation, vary
 from nnmap.mapping.programme import Programme
 
@@ -40,7 +43,8 @@ class AnyChip(Protocol):
 class Chip:
     """One of the chips that a recipe makes; equal recipes and numbers make equal chips.
 
-    rates: of stuck memories.  defects: rates of what breaks beside them, or None.
+    rates: of stuck memories.  pattern: where they lie.  states: what they hold.
+    defects: rates of what breaks beside them, or None.
     variation: what healthy memories hold in place of what was ordered, kind after kind.
     drift: what time then makes of it, or None.  read_noise: see `AnyChip`.
     seed, number: which chip; every number is a chip of its own.
@@ -53,6 +57,8 @@ class Chip:
     """
 
     rates: FaultRates = field(default_factory=FaultRates)
+    pattern: Pattern = field(default_factory=Independent)
+    states: StuckStates = field(default_factory=StuckStates)
     defects: DefectRates | None = None
     variation: tuple[Variation, ...] = ()
     drift: RetentionDrift | None = None
@@ -105,7 +111,9 @@ class Chip:
         if not self.rates.total:
             return None
         rng = self.stream(layer, place, FAULTS)
-        faults = sample_faults(programme.spec, self.rates, rng=rng)
+        faults = sample_faults(
+            programme.spec, self.rates, rng=rng, pattern=self.pattern, states=self.states
+        )
         if programme.placement.offset and not programme.offset_faults:
             screened = programme.offset_cells[index]
             faults = replace(faults, kind=np.where(screened, FaultKind.NONE, faults.kind))

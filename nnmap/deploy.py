@@ -35,8 +35,11 @@ def deploy(
     *,
     rng: np.random.Generator,
     sample: Tensor | None = None,
+    mapped: MappedNetwork | None = None,
 ) -> Deployed:
     """Walk the mitigations through their stages: train, map, place, write, tune.
+
+    mapped: what `map_network` gives for the model as it comes, where it is at hand already.
 
     Each sees of the knowledge what it declares, and the bench counts what it asks for. A method
     that does not declare WIRES works on a network with perfect wires.
@@ -52,11 +55,14 @@ def deploy(
         for name, count in meter.since(before).items():
             spent[one.name()][name] += count
 
+    given = model
     for one in chosen:
         before = meter.counts()
         model = one.train(model, known[one])
         charge(one, before)
-    network = map_network(model, plan, rng=rng, sample=sample)
+    if mapped is None or model is not given:
+        mapped = map_network(model, plan, rng=rng, sample=sample)
+    network = mapped
     for one in chosen:
         before = meter.counts()
         network = _unless_wires(one, network, partial(one.place, known=known[one]))

@@ -127,13 +127,18 @@ class MappedNetwork:
     def with_programmes(self, changed: Mapping[str, Programme]) -> "MappedNetwork":
         """The same network with some layers programmed otherwise; converter ranges are set anew.
 
-        Raises InputError for the name of no layer on tiles.
+        Raises InputError for the name of no layer on tiles, and for the programme of a layer of
+        another shape.
         """
         unknown = [name for name in changed if name not in self.programmes]
         if unknown:
             raise InputError(
                 f"{unknown[0]!r} is none of the layers on tiles: {', '.join(self.programmes)}."
             )
+        for name, programme in changed.items():
+            shape, expected = (p.placement.shape for p in (programme, self.programmes[name]))
+            if shape != expected:
+                raise InputError(f"a programme of {shape} is none of {name!r}, of {expected}.")
         merged = {name: changed.get(name, p) for name, p in self.programmes.items()}
         if all(merged[name] is self.programmes[name] for name in merged):
             return self

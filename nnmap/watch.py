@@ -49,26 +49,37 @@ def largest_inputs(
 
 
 def first_inputs(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> dict[str, Tensor]:
-    """What reaches each of these layers first when the model runs on x, by name."""
-    seen: dict[str, Tensor] = {}
-    watch(model, layers, lambda name, _, inputs: seen.setdefault(name, inputs), x)
-    return seen
+    """What reaches each of these layers first when the model runs on x, by name, for all of x."""
+    seen: dict[str, list[Tensor]] = {}
+    for part in x.split(BATCH):
+        first: dict[str, Tensor] = {}
+
+        def see(name: str, _: nn.Module, inputs: Tensor, first: dict[str, Tensor] = first) -> None:
+            first.setdefault(name, inputs)
+
+        watch(model, layers, see, part)
+        for name, inputs in first.items():
+            seen.setdefault(name, []).append(inputs)
+    return {name: torch.cat(parts) for name, parts in seen.items()}
 
 
 def peak_currents(chip: nn.Module, sample: Tensor) -> dict[str, list[Tensor]]:
     """Largest current of each read column of each layer on tiles, by name.
 
-    A, one tensor [read columns] per row group.
+    A, one tensor [read columns] per row group; 0 where nothing reached the layer.
     """
-    peaks: dict[str, list[Tensor]] = {}
+    layers = mapped_layers(chip)
+    peaks = {
+        name: [torch.zeros(len(g.columns), dtype=torch.float64) for g in layer.row_groups]
+        for name, layer in layers.items()
+    }
 
     def see(name: str, layer: nn.Module, x: Tensor) -> None:
         assert isinstance(layer, MappedLayer)
         seen = layer.peak_currents(x)
-        before = peaks.get(name, seen)
-        peaks[name] = [torch.maximum(a, b) for a, b in zip(before, seen, strict=True)]
+        peaks[name] = [torch.maximum(a, b) for a, b in zip(peaks[name], seen, strict=True)]
 
-    watch(chip, mapped_layers(chip), see, sample)
+    watch(chip, layers, see, sample)
     return peaks
 
 

@@ -15,7 +15,6 @@ from netlists import (
     sample_defects,
     sample_faults,
 )
-from netlists.cells import has_transistor
 
 
 def random_tile(rows, cols, seed, *, opens=0.0, stuck=0.0, cell=None):
@@ -58,7 +57,7 @@ def small_tiles(max_side=8, **options):
 def with_random_defects(tile, seed, rate, r_bridge):
     """The tile with every defect that its cell can have, each at one rate."""
     names = ["open_row", "open_col", "bridge_row", "bridge_col", "bridge_cell"]
-    if has_transistor(tile.spec.cell):
+    if tile.spec.cell.transistor is not None:
         names += ["transistor_open", "transistor_shorted", "open_gate", "bridge_gate"]
     rates = DefectRates(**dict.fromkeys(names, rate), r_bridge=r_bridge)
     return inject(tile, sample_defects(tile.spec, rates, rng=np.random.default_rng(seed)))

@@ -1,42 +1,52 @@
 """Does the claim hold? Campaigns over faulty chips, audits in SPICE, reports.
 
 Public names are imported when they are first asked for: the command line starts without them, and
-`validation.evaluate` and `validation.campaign` (torch, dask) are imported by name where they are
-wanted.
+`validation.evaluate` (torch) is imported by name where it is wanted.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from validation.config import EvaluationFile
+    from validation.condition import Condition
     from validation.files.base import read_toml
     from validation.files.study_file import StudyFile, StudyGrid, read_study
     from validation.files.tile_file import TileFile
-    from validation.stats import Interval, chip_interval
-    from validation.store import Store
+    from validation.precision import Precision
+    from validation.statistics import Interval, t_interval
+    from validation.study import Results, Study
+    from validation.study_of_file import study_of
+    from validation.table import Table
 
 _HOMES = {
-    "EvaluationFile": "validation.config",
-    "Interval": "validation.stats",
-    "Store": "validation.store",
+    "Condition": "validation.condition",
+    "Interval": "validation.statistics",
+    "Precision": "validation.precision",
+    "Results": "validation.study",
+    "Study": "validation.study",
     "StudyFile": "validation.files.study_file",
     "StudyGrid": "validation.files.study_file",
+    "Table": "validation.table",
     "TileFile": "validation.files.tile_file",
-    "chip_interval": "validation.stats",
     "read_study": "validation.files.study_file",
     "read_toml": "validation.files.base",
+    "study_of": "validation.study_of_file",
+    "t_interval": "validation.statistics",
 }
 __all__ = [
-    "EvaluationFile",
+    "Condition",
     "Interval",
-    "Store",
+    "Precision",
+    "Results",
+    "Study",
     "StudyFile",
     "StudyGrid",
+    "Table",
     "TileFile",
-    "chip_interval",
     "read_study",
     "read_toml",
+    "study_of",
+    "t_interval",
 ]
 
 

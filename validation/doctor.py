@@ -10,7 +10,7 @@ from importlib import metadata
 import torch
 
 from circuitsim import default_session
-from circuitsim.ngspice import NO_KLU_NOTICE, NO_OSDI_NOTICE
+from circuitsim.spice.session import NO_KLU_NOTICE, NO_OSDI_NOTICE
 from netlists import InputError, MissingToolError
 from nnmap.training.data import data_folder
 

@@ -1,49 +1,33 @@
-"""The main job: train, map, damage, solve, audit, report."""
+"""The main job: train, map, damage, mitigate, solve, audit, report."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from circuitsim import calibrate, default_session
 from netlists import InputError, OneR
-from nnmap import Dataset, Fidelity, accuracy, at_fidelity
-from validation.audit import choose_samples, layer_tiles, run_audit
-from validation.campaign import Task, run_campaign
-from validation.config import EvaluationFile
-from validation.exhibit import exhibit_tile, make_exhibit
-from validation.experiment import (
-    BATCH,
-    TaskRunner,
-    load_data,
-    mapped_network,
-    setup_text,
-    tasks,
-)
-from validation.networks import NetworkFile, epochs, trained_network
-from validation.report import Row, reference_figures, summarise, versions, write_report
-from validation.store import Store
+from nnmap import Fidelity, accuracy
+from validation.audit.sample import audit, choose_reads
+from validation.campaign.store import Store
+from validation.condition import Condition
+from validation.files.study_file import StudyFile, StudyGrid
+from validation.report.page import reference_figures, write_report
+from validation.report.tile_view import make_tile_view
+from validation.runner import TaskRunner
+from validation.study import STORE, Progress, Results, Study, silent
+from validation.study_of_file import study_of
 
-# Opens a progress display: (title, total) -> a context giving "this many more are done".
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-
-
-@contextmanager
-def silent(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """The progress display that shows nothing."""
-    yield lambda more: None
+BATCH = 250  # images at a time, which bounds the memory of convolutions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What an evaluation found: table rows, audits, and the report's path."""
+    """What an evaluation found: results, audits, and the report's path."""
 
-    rows: list[Row]
-    audits: list[dict[str, Any]]
+    results: Results
+    audits: Sequence[Mapping[str, Any]]
     report: Path
-    ran: int
 
 
 def require_writable(folder: Path) -> None:
@@ -59,18 +43,74 @@ def require_writable(folder: Path) -> None:
         ) from None
 
 
-def _calibrations(config: EvaluationFile) -> list[dict[str, Any]]:
-    """Calibrate every transistor cell of the evaluation, before any long work starts."""
-    needed = set(config.compare.fidelities) - {"ideal"} or config.audit.samples
+def evaluate(grid: StudyGrid, *, progress: Progress = silent) -> Evaluation:
+    """Run, or continue, a study and write its report.
+
+    Raises InputError on input that cannot be used and MissingToolError without ngspice.
+    """
+    file = grid.common
+    if file.reference:
+        reference_figures(file.reference)
+    require_writable(file.folder())
+    default_session()  # a missing ngspice must show before the work, not after it
+    study = study_of(grid, progress=progress)
+    _prepare(study, progress)
+    run = file.run
+    results = study.run(
+        run.out,
+        workers=run.workers,
+        threads=run.threads,
+        scheduler=run.scheduler,
+        device=run.device,
+        progress=progress,
+    )
+    with Store(results.folder / STORE) as store:
+        store.set_meta("study", file.model_dump(mode="json"))
+        store.set_meta("networks", _networks(study))
+        store.set_meta("calibrations", _calibrations(study.conditions))
+        runner = TaskRunner(sources=dict(study.sources))
+        if store.meta("tile") is None:
+            store.set_meta("tile", _tile(study, runner, results.folder))
+        audits = _audits(results, file, runner, store, progress)
+        report = write_report(results, store, audits)
+    return Evaluation(results=results, audits=audits, report=report)
+
+
+def _prepare(study: Study, progress: Progress) -> None:
+    """Map every plan and extract it once: mistakes show early, and kernels that several processes
+    would each compile are compiled and cached by one.
+    """
+    from validation.runner import mapped_network
+
+    plans = {(c.network, c.plan): c for c in study.conditions}
+    with progress("mapping", len(plans)) as done:
+        for condition in plans.values():
+            network = mapped_network(study.sources[condition.network], condition.plan)
+            for fidelity in {c.fidelity for c in study.conditions}:
+                network.on(fidelity=fidelity)
+            done(1)
+
+
+def _networks(study: Study) -> list[dict[str, Any]]:
     found = []
-    for kind in config.compare.cells:
-        cell = config.cell.build(kind)
-        if isinstance(cell, OneR) or not needed:
+    for network, source in study.sources.items():
+        data = source.data()
+        share = accuracy(source.load(), data.test_x, data.test_y, batch=BATCH)
+        found.append({"name": network.name, "weights": network.weights, "accuracy": share})
+    return found
+
+
+def _calibrations(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
+    """How well every transistor cell of the study is known."""
+    found = []
+    specs = {(c.plan.spec.cell, c.plan.spec.v_read) for c in conditions}
+    for cell, v_read in sorted(specs, key=repr):
+        if isinstance(cell, OneR):
             continue
-        model = calibrate(cell, config.tile.v_read)
+        model = calibrate(cell, v_read)
         found.append(
             {
-                "kind": kind,
+                "kind": type(cell).__name__,
                 "v_read": model.v_read,
                 "samples": len(model.g_memory),
                 "held_out": model.held_out,
@@ -82,127 +122,42 @@ def _calibrations(config: EvaluationFile) -> list[dict[str, Any]]:
     return found
 
 
-def _networks(
-    config: EvaluationFile, progress: Progress
-) -> tuple[dict[str, NetworkFile], list[dict[str, Any]]]:
-    """File by label, and what the report says of each network."""
-    files: dict[str, NetworkFile] = {}
-    facts: list[dict[str, Any]] = []
-    data = _data(config)
-    labels = config.network.labels
-    with progress("training", epochs(config.network) * len(labels)) as done:
-        for label in labels:
-            files[label], sha256 = trained_network(config, label, on_epoch=done)
-            digital = accuracy(files[label].load(), data.test_x, data.test_y, batch=BATCH)
-            facts.append({"label": label, "sha256": sha256, "accuracy": digital})
-    return files, facts
-
-
-def _data(config: EvaluationFile) -> Dataset:
-    network = config.network
-    return load_data(network.dataset, network.inputs, config.compare.test_images)
-
-
-def _prepare(config: EvaluationFile, files: dict[str, NetworkFile], progress: Progress) -> None:
-    """Map every variant and extract it once: mistakes show early, and kernels that several
-    processes would each compile are compiled and cached by one.
+def _tile(study: Study, runner: TaskRunner, folder: Path) -> dict[str, Any]:
+    """The first tile of the first layer of chip 0, under the condition in the middle of those at
+    the best fidelity.
     """
-    with progress("mapping", len(config.compare.cells)) as done:
-        for cell in config.compare.cells:
-            first = files[config.network.labels[0]]
-            mapped, _ = mapped_network(first, setup_text(config), cell)
-            for fidelity in config.compare.chosen_fidelities():
-                at_fidelity(mapped, fidelity)
-            done(1)
+    solved = [c for c in study.conditions if c.fidelity is not Fidelity.IDEAL]
+    some = solved or list(study.conditions)
+    condition = some[len(some) // 2]
+    setup, _ = runner.deployed(condition, 0)
+    name, programme = next(iter(setup.network.programmes.items()))
+    tile = setup.chip.tile(name, programme, 0)
+    labels = ", ".join(f"{axis} = {value}" for axis, value in condition.axes.items())
+    caption = f"Tile 0 of layer {name}, chip 0" + (f", {labels}" if labels else "")
+    return make_tile_view(tile, folder, caption=caption)
 
 
-def _exhibit_task(all_tasks: list[Task]) -> Task:
-    """The first chip at the middle rate of the first variant, at the best fidelity there is."""
-    rates = sorted({task.rate for task in all_tasks})
-    middle = [task for task in all_tasks if task.rate == rates[len(rates) // 2]]
-    solved = [task for task in middle if task.fidelity != Fidelity.IDEAL.value]
-    return (solved or middle)[0]
-
-
-def _draw_exhibit(
-    all_tasks: list[Task], files: dict[str, NetworkFile], store: Store, out: Path
-) -> None:
-    task = _exhibit_task(all_tasks)
-    known = store.meta("exhibit")
-    if known and known["task"] == task.id and (out / "tile.cir").exists():
-        return
-    tile = exhibit_tile(task, files[task.label])
-    caption = (
-        f"Tile 0 of the first layer, chip {task.chip}, {task.cell.upper()}, {task.rate:.0%} stuck"
-    )
-    store.set_meta("exhibit", {"task": task.id, **make_exhibit(tile, out, caption=caption)})
-
-
-def evaluate(config: EvaluationFile, *, progress: Progress = silent) -> Evaluation:
-    """Run, or continue, an evaluation and write its report.
-
-    Raises InputError on input that cannot be used and MissingToolError without ngspice.
-    """
-    out = config.folder()
-    if config.reference:
-        reference_figures(config.reference)
-    require_writable(out)
-    default_session()  # a missing ngspice must show before the work, not after it
-    with Store(out / "results.sqlite") as store:
-        calibrations = _calibrations(config)
-        files, networks = _networks(config, progress)
-        all_tasks = list(tasks(config, {n["label"]: n["sha256"] for n in networks}))
-        for key, value in (
-            ("evaluation", config.model_dump(mode="json")),
-            ("networks", networks),
-            ("calibrations", calibrations),
-            ("versions", versions()),
-        ):
-            store.set_meta(key, value)
-        _prepare(config, files, progress)
-        workers = min(config.run.workers, os.cpu_count() or 1)
-        with progress("chips", len(all_tasks)) as done:
-            runner = TaskRunner(files)
-            ran = run_campaign(all_tasks, runner, store, workers=workers, on_done=done)
-        _draw_exhibit(all_tasks, files, store, out)
-        audits = _audit(config, all_tasks, files, store, progress)
-        store.set_meta("audits", audits)
-        return Evaluation(
-            rows=summarise(all_tasks, store),
-            audits=audits,
-            report=write_report(config, all_tasks, audits, store),
-            ran=ran,
-        )
-
-
-def _audit(
-    config: EvaluationFile,
-    all_tasks: list[Task],
-    files: dict[str, NetworkFile],
-    store: Store,
-    progress: Progress,
+def _audits(
+    results: Results, file: StudyFile, runner: TaskRunner, store: Store, progress: Progress
 ) -> list[dict[str, Any]]:
-    first = files[config.network.labels[0]]
-    layers: dict[str, dict[str, int]] = {
-        cell: layer_tiles(mapped_network(first, setup_text(config), cell)[0])
-        for cell in config.compare.cells
-    }
-    test_x = _data(config).test_x
-    samples = choose_samples(
-        all_tasks,
-        layers,
-        images=len(test_x),
-        n=config.audit.samples,
-        seed=config.audit.seed,
+    reads = choose_reads(
+        results.study.conditions,
+        chips=results.study.chips,
+        count=file.audit.samples,
+        seed=file.audit.seed,
     )
-    with progress("audit in ngspice", len(samples)) as done:
-        return run_audit(
-            samples,
-            files,
-            store,
-            test_x=test_x,
-            on_done=done,
-        )
+    known = {read.id: store.meta(f"audit {read.id}") for read in reads}
+    with progress("audit in ngspice", len(reads)) as done:
+        return [
+            dict(value)
+            for value in audit(
+                reads,
+                runner,
+                known,
+                keep=lambda key, value: store.set_meta(f"audit {key}", value),
+                on_done=done,
+            )
+        ]
 
 
 def rewrite_report(folder: Path) -> Path:
@@ -210,18 +165,7 @@ def rewrite_report(folder: Path) -> Path:
 
     Raises InputError when the folder holds no finished evaluation.
     """
-    with Store(folder / "results.sqlite", create=False) as store:
-        stored = store.meta("evaluation")
-        if stored is None:
-            raise InputError(f"{folder} holds no evaluation; run `xbarverify evaluate` first.")
-        config = EvaluationFile.model_validate(stored)
-        config = config.model_copy(
-            update={
-                "name": folder.name,
-                "run": config.run.model_copy(update={"out": str(folder.parent)}),
-            }
-        )
-        networks = {n["label"]: n["sha256"] for n in store.meta("networks")}
-        all_tasks = list(tasks(config, networks))
-        audits = store.meta("audits") or []
-        return write_report(config, all_tasks, audits, store)
+    from validation.report.page import report_of_store
+
+    with Store(folder / STORE, create=False) as store:
+        return report_of_store(folder, store)

@@ -4,7 +4,7 @@ torch is imported only by `torch_backend` and `torch_function`.
 """
 
 from circuitsim.dissection.adjoint import Gradient, operator_vjp
-from circuitsim.dissection.crossbar import Crossbar, crossbar
+from circuitsim.dissection.crossbar_circuit import Crossbar, crossbar
 from circuitsim.dissection.injection import Injection
 from circuitsim.dissection.operator import (
     Factorisation,

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitsim.dissection.adjoint_kernels import pull_back, seed_root
-from circuitsim.dissection.crossbar import Array
 from circuitsim.dissection.operator import Factorisation, tables_of
-from circuitsim.dissection.plan import MERGE, N_PORTS, SHARED, Index, Plan, padded
+from circuitsim.dissection.plan import MERGE, N_PORTS, SHARED, Plan, padded
 from circuitsim.dissection.simd import LANES
 from circuitsim.dissection.threads import core_count, run_together
 from circuitsim.dissection.workspace import aligned
+from netlists.arrays import FloatArray, IntArray
 from netlists.errors import InputError
 
 
@@ -26,9 +26,9 @@ from netlists.errors import InputError
 class Gradient:
     """dL/d(conductance) of the cells and of both kinds of wire segments, each [rows, cols]."""
 
-    g_cell: Array
-    g_row: Array
-    g_col: Array
+    g_cell: FloatArray
+    g_row: FloatArray
+    g_col: FloatArray
 
 
 def _front_sizes(plan: Plan) -> tuple[int, int]:
@@ -54,7 +54,7 @@ def operator_vjp(
     front_size, square_size = _front_sizes(plan)
     seed_root(tables, plan.root, seed, adjoint)
 
-    def work(steps: Index) -> None:
+    def work(steps: IntArray) -> None:
         front, square = aligned(front_size), aligned(square_size)
         bars = aligned(LANES * (plan.max_slots + 4 * LANES * LANES))
         pull_back(

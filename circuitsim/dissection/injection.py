@@ -4,27 +4,17 @@ from functools import lru_cache
 
 import numpy as np
 
-from circuitsim.dissection.crossbar import Array
 from circuitsim.dissection.injection_kernels import lower_voltages, raise_currents
 from circuitsim.dissection.operator import BATCH, Factorisation, tables_of
-from circuitsim.dissection.plan import (
-    CHILD_A,
-    CLASS,
-    GROUP,
-    N_STEPS,
-    SHARED,
-    VALUE,
-    Index,
-    Plan,
-    padded,
-)
+from circuitsim.dissection.plan import CHILD_A, CLASS, GROUP, N_STEPS, SHARED, VALUE, Plan, padded
 from circuitsim.dissection.simd import LANES
 from circuitsim.dissection.workspace import aligned
+from netlists.arrays import FloatArray, IntArray
 from netlists.errors import InputError
 
 
 @lru_cache(maxsize=32)
-def _kept_rows(plan: Plan) -> tuple[Index, int]:
+def _kept_rows(plan: Plan) -> tuple[IntArray, int]:
     """Where each node keeps its currents, and how many rows there are."""
     kind = plan.groups[plan.nodes[:, GROUP], CLASS]
     leaf = plan.nodes[:, CHILD_A] < 0
@@ -48,7 +38,9 @@ class Injection:
         self._local = aligned(4 * LANES * LANES * BATCH)
         self._kept = aligned(n_kept * BATCH)
 
-    def voltages(self, v_source: Array, i_cell: Array, v_row: Array, v_col: Array) -> None:
+    def voltages(
+        self, v_source: FloatArray, i_cell: FloatArray, v_row: FloatArray, v_col: FloatArray
+    ) -> None:
         """Fill v_row and v_col for sources and extra cell currents at once.
 
         v_source: V [rows, width].  i_cell: A [rows, cols, width], drawn from each cell's row node
@@ -60,7 +52,12 @@ class Injection:
         self.voltages_of_nodes(v_source, i_cell, i_cell, v_row, v_col)
 
     def voltages_of_nodes(
-        self, v_source: Array, drawn: Array, fed: Array, v_row: Array, v_col: Array
+        self,
+        v_source: FloatArray,
+        drawn: FloatArray,
+        fed: FloatArray,
+        v_row: FloatArray,
+        v_col: FloatArray,
     ) -> None:
         """Fill v_row and v_col for sources and currents at the nodes, as `voltages` does.
 

@@ -3,7 +3,7 @@
 A = L D L' with the stored shares in L and the stored inverses of D. Going up, a node hands its
 current on to its neighbours by the shares and keeps it times its inverse; going down, a node's
 voltage is the weighted mean of its neighbours' plus what it kept. `kept` holds, from kept_at[node]
-on, one row a step of a leaf or padded(S) rows of a merge. Batches are as in `voltage_kernels`.
+on, one row per step of a leaf or padded(S) rows of a merge. Batches are as in `voltage_kernels`.
 """
 
 from circuitsim.dissection.kernels import shared_starts, update_strip

@@ -14,14 +14,12 @@ from functools import cache
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from circuitsim.dissection.simd import LANES
+from netlists.arrays import IntArray
 
 LEAF = 8
 """Largest height and width of a leaf, in cells."""
-
-Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +39,14 @@ class LeafProgram:
     n_right: int
     n_top: int
     n_bottom: int
-    order: Index
-    first: Index
-    branches: Index
-    neighbours: Index
-    pair: Index
-    targets: Index
-    outputs: Index
-    ports: Index
+    order: IntArray
+    first: IntArray
+    branches: IntArray
+    neighbours: IntArray
+    pair: IntArray
+    targets: IntArray
+    outputs: IntArray
+    ports: IntArray
     inverse: int
     n_slots: int
 
@@ -112,7 +110,7 @@ def leaf_program(height: int, width: int, at_right: bool, at_top: bool) -> LeafP
             pair = frozenset((a, ports[j])) if i < j < len(ports) else None
             outputs.append(slots.get(pair, empty) if pair else empty)
 
-    def index(values: list[int]) -> Index:
+    def index(values: list[int]) -> IntArray:
         return np.array(values, dtype=np.int64)
 
     return LeafProgram(

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitsim.dissection.crossbar import Array, Crossbar
+from circuitsim.dissection.crossbar_circuit import Crossbar
 from circuitsim.dissection.kernels import (
     eliminate_columns,
     eliminate_shared,
@@ -27,7 +27,6 @@ from circuitsim.dissection.plan import (
     N_PORTS,
     SHARED,
     VALUE,
-    Index,
     Plan,
     make_plan,
     padded,
@@ -36,9 +35,10 @@ from circuitsim.dissection.simd import LANES
 from circuitsim.dissection.threads import core_count, run_together, shares
 from circuitsim.dissection.voltage_kernels import descend
 from circuitsim.dissection.workspace import Scratch, aligned, scratch, scratch_bytes
+from netlists.arrays import FloatArray, IntArray
 from netlists.errors import InputError
 
-Tables = tuple[Index, Index, Index, Index, Index]
+Tables = tuple[IntArray, IntArray, IntArray, IntArray, IntArray]
 WORTH_SPLITTING = 96
 """Shared ports from which a merge above the tasks is split between threads."""
 BATCH = 32
@@ -60,10 +60,10 @@ class Factorisation:
 
     plan: Plan
     circuit: Crossbar
-    operator: Array
-    factor: Array = field(repr=False)
-    slots: Array = field(repr=False)
-    schur: Array | None = field(repr=False, default=None)
+    operator: FloatArray
+    factor: FloatArray = field(repr=False)
+    slots: FloatArray = field(repr=False)
+    schur: FloatArray | None = field(repr=False, default=None)
     owner: list[int] = field(repr=False, default_factory=lambda: [0])
     turn: int = 0
 
@@ -80,7 +80,13 @@ class Factorisation:
 
 
 def _merge_together(
-    plan: Plan, node: int, schur: Array, scaled: Array, at: int, mine: Scratch, threads: int
+    plan: Plan,
+    node: int,
+    schur: FloatArray,
+    scaled: FloatArray,
+    at: int,
+    mine: Scratch,
+    threads: int,
 ) -> None:
     """One merge on several threads: pivots, then the panel by columns, then the rest by columns."""
     tables = tables_of(plan)
@@ -110,16 +116,16 @@ def _merge_together(
 
 def _eliminate(
     plan: Plan,
-    conductances: tuple[Array, Array, Array],
-    schur: Array,
-    kept: tuple[Array, Array] | None,
+    conductances: tuple[FloatArray, FloatArray, FloatArray],
+    schur: FloatArray,
+    kept: tuple[FloatArray, FloatArray] | None,
     threads: int,
-    tasks: Sequence[Index] | None = None,
+    tasks: Sequence[IntArray] | None = None,
 ) -> None:
     """Run tasks (all of the plan's), then the merges above; `kept` is (factor, slots) to fill."""
     tables = tables_of(plan)
 
-    def run(steps: Index) -> None:
+    def run(steps: IntArray) -> None:
         with scratch(plan) as mine:
             factor, slots = kept or (mine.scaled, mine.slots)
             run_steps(
@@ -147,7 +153,7 @@ def _eliminate(
                 merge(tables, node, schur, scaled, at, mine.panel, mine.small, mine.places)
 
 
-def effective_operator(circuit: Crossbar, *, threads: int | None = None) -> Array:
+def effective_operator(circuit: Crossbar, *, threads: int | None = None) -> FloatArray:
     """G_eff [tiles, cols, rows] in S: i_sense[t, n] = sum over m of G_eff[t, n, m] v_source[t, m].
 
     Many tiles are shared out between threads; one tile is cut into subtrees. Working memory is
@@ -203,7 +209,7 @@ def factorise(
 
 
 def eliminate_again(
-    done: Factorisation, circuit: Crossbar, touched: Index, *, threads: int | None = None
+    done: Factorisation, circuit: Crossbar, touched: IntArray, *, threads: int | None = None
 ) -> Factorisation:
     """Redo only the `touched` nodes (children before parents), in the arrays of `done`."""
     assert done.schur is not None
@@ -235,10 +241,10 @@ def factorisation_bytes(rows: int, cols: int, *, keep_blocks: bool = False) -> i
 
 def node_voltages(
     done: Factorisation, v_source: ArrayLike, *, threads: int | None = None
-) -> tuple[Array, Array]:
+) -> tuple[FloatArray, FloatArray]:
     """v_source [batch, rows] -> (v_row, v_col), each [batch, rows, cols], in V.
 
-    The batch is the last axis in memory: both results are transposed views, 16 bytes a node and
+    The batch is the last axis in memory: both results are transposed views, 16 bytes per node and
     input together. Split large batches; every input costs the same.
     """
     done.require_current()

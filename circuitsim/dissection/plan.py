@@ -11,9 +11,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from circuitsim.dissection.leaf_program import Index, LeafProgram, leaf_program
+from circuitsim.dissection.leaf_program import LeafProgram, leaf_program
 from circuitsim.dissection.merge_tree import Block, merge_tree
 from circuitsim.dissection.simd import LANES
+from netlists.arrays import IntArray
 from netlists.errors import InputError
 
 GROVE = 64 * 64
@@ -68,7 +69,7 @@ LEAF_GROUP, MERGE = 0, 1
 
 
 def padded(n: int) -> int:
-    """N rounded up to whole vectors."""
+    """n rounded up to whole vectors."""
     return -(-n // LANES) * LANES
 
 
@@ -88,14 +89,14 @@ class Plan:
 
     rows: int
     cols: int
-    nodes: Index = field(repr=False)
-    pieces: Index = field(repr=False)
-    groups: Index = field(repr=False)
-    classes: Index = field(repr=False)
-    words: Index = field(repr=False)
-    tasks: tuple[Index, ...] = field(repr=False)
-    top: Index = field(repr=False)
-    leaf_of_cell: Index = field(repr=False)
+    nodes: IntArray = field(repr=False)
+    pieces: IntArray = field(repr=False)
+    groups: IntArray = field(repr=False)
+    classes: IntArray = field(repr=False)
+    words: IntArray = field(repr=False)
+    tasks: tuple[IntArray, ...] = field(repr=False)
+    top: IntArray = field(repr=False)
+    leaf_of_cell: IntArray = field(repr=False)
     schur_size: int
     factor_size: int
     slots_size: int
@@ -111,7 +112,7 @@ class Plan:
         return len(self.nodes) - 1
 
     @property
-    def steps(self) -> Index:
+    def steps(self) -> IntArray:
         """All steps in one run, for one thread."""
         top = np.stack([np.full_like(self.top, MERGE), self.top], axis=1)
         return np.concatenate([*self.tasks, top])
@@ -279,7 +280,7 @@ def _share_out(root: Block, parts: int) -> list[list[Block]]:
     return deal
 
 
-def _program_tables(programs: list[LeafProgram]) -> tuple[Index, Index]:
+def _program_tables(programs: list[LeafProgram]) -> tuple[IntArray, IntArray]:
     """(class table, words): all leaf programs in one array."""
     table, words, at = [], [], 0
     for program in programs:
@@ -315,7 +316,7 @@ def make_plan(rows: int, cols: int, parts: int = 1, keep_schur: bool = False) ->
         raise InputError(f"rows={rows}, cols={cols}: a crossbar has at least one of each")
     root = merge_tree(rows, cols)
     builder = _Builder(rows, cols, keep_schur)
-    tasks: list[Index] = []
+    tasks: list[IntArray] = []
     done: dict[tuple[int, ...], int] = {}
     for task, blocks in enumerate(_share_out(root, parts)):
         builder.steps = []

@@ -113,25 +113,25 @@ def splat(typingctx, scalar):
 
 @intrinsic
 def fma(typingctx, a, b, c):
-    """A * b + c in each lane, rounded once."""
+    """a * b + c in each lane, rounded once."""
     return vec(vec, vec, vec), lambda context, builder, signature, args: _fma(builder, *args)
 
 
 @intrinsic
 def add(typingctx, a, b):
-    """A + b in each lane."""
+    """a + b in each lane."""
     return vec(vec, vec), lambda context, builder, signature, args: builder.fadd(*args)
 
 
 @intrinsic
 def mul(typingctx, a, b):
-    """A * b in each lane."""
+    """a * b in each lane."""
     return vec(vec, vec), lambda context, builder, signature, args: builder.fmul(*args)
 
 
 @intrinsic
 def sub(typingctx, a, b):
-    """A - b in each lane."""
+    """a - b in each lane."""
     return vec(vec, vec), lambda context, builder, signature, args: builder.fsub(*args)
 
 
@@ -157,7 +157,7 @@ def maximum(typingctx, a, b):
 
 @intrinsic
 def by_sign(typingctx, a, b, c):
-    """B where a is at least 0 and c elsewhere, in each lane."""
+    """b where a is at least 0 and c elsewhere, in each lane."""
 
     def codegen(context, builder, signature, args):
         zero = ir.Constant(_VECTOR, [0.0] * LANES)
@@ -353,5 +353,5 @@ def transpose(typingctx, source, source_places, target, target_places):
 
 @compiled
 def padded(n):
-    """N rounded up to whole vectors."""
+    """n rounded up to whole vectors."""
     return (n + LANES - 1) // LANES * LANES

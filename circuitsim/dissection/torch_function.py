@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from circuitsim.dissection.adjoint import operator_vjp
-from circuitsim.dissection.crossbar import Crossbar
+from circuitsim.dissection.crossbar_circuit import Crossbar
 from circuitsim.dissection.operator import Factorisation, factorisation_bytes, factorise
 
 KEEP_BYTES = 2**30

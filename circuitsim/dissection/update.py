@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitsim.dissection.crossbar import Array, Crossbar
+from circuitsim.dissection.crossbar_circuit import Crossbar
 from circuitsim.dissection.operator import (
     Factorisation,
     effective_operator,
@@ -20,10 +20,11 @@ from circuitsim.dissection.operator import (
     factorise,
     tables_of,
 )
-from circuitsim.dissection.plan import CHILD_A, CHILD_B, PARENT, VALUE, Index, Plan, padded
+from circuitsim.dissection.plan import CHILD_A, CHILD_B, PARENT, VALUE, Plan, padded
 from circuitsim.dissection.simd import LANES
 from circuitsim.dissection.update_kernels import ascend, invert, multiply
 from circuitsim.dissection.workspace import aligned, aligned_zeros
+from netlists.arrays import FloatArray, IntArray
 from netlists.errors import InputError
 
 LOW_RANK_UP_TO = 0.45
@@ -41,12 +42,12 @@ class Touched:
     Sorted by `rank`, the cells below any node are the run runs[node, 0] .. runs[node, 1].
     """
 
-    order: Index
-    rank: Index
-    runs: Index
+    order: IntArray
+    rank: IntArray
+    runs: IntArray
 
 
-def touched_nodes(plan: Plan, cells: Index) -> Touched:
+def touched_nodes(plan: Plan, cells: IntArray) -> Touched:
     """Find the leaves of cells [k, 2] and all their ancestors."""
     parent, child = plan.nodes[:, PARENT], plan.nodes[:, [CHILD_A, CHILD_B]]
     members: dict[int, list[int]] = {}
@@ -75,7 +76,9 @@ def touched_nodes(plan: Plan, cells: Index) -> Touched:
     return Touched(order=np.array(order, np.int64), rank=np.array(rank, np.int64), runs=runs)
 
 
-def _checked(done: Factorisation, cells: ArrayLike, g_new: ArrayLike) -> tuple[Index, Array]:
+def _checked(
+    done: Factorisation, cells: ArrayLike, g_new: ArrayLike
+) -> tuple[IntArray, FloatArray]:
     done.require_current()
     where = np.ascontiguousarray(cells, np.int64)
     new = np.ascontiguousarray(g_new, np.float64)
@@ -91,14 +94,14 @@ def _checked(done: Factorisation, cells: ArrayLike, g_new: ArrayLike) -> tuple[I
     return where, new
 
 
-def with_cells(circuit: Crossbar, cells: Index, g_new: Array) -> Crossbar:
+def with_cells(circuit: Crossbar, cells: IntArray, g_new: FloatArray) -> Crossbar:
     """A copy of a one-tile circuit with some cells replaced."""
     g = circuit.g_cell.copy()
     g[0, cells[:, 0], cells[:, 1]] = g_new
     return replace(circuit, g_cell=g)
 
 
-def _ascend(done: Factorisation, cells: Index) -> tuple[Index, Array, Array]:
+def _ascend(done: Factorisation, cells: IntArray) -> tuple[IntArray, FloatArray, FloatArray]:
     """(rank [k], ports [rows + cols, K], drops [K, K]), with K = k padded and columns by rank."""
     plan, batch = done.plan, padded(len(cells))
     touched = touched_nodes(plan, cells)
@@ -123,7 +126,9 @@ def _ascend(done: Factorisation, cells: Index) -> tuple[Index, Array, Array]:
     return touched.rank, ports, drops.reshape(batch, batch)
 
 
-def unit_currents(done: Factorisation, cells: Index) -> tuple[Array, Array, Array]:
+def unit_currents(
+    done: Factorisation, cells: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """(du [rows, k], dl [cols, k], drops [k, k]) of some cells [k, 2].
 
     du[m, c] and dl[n, c] are the drops over cell c under 1 V at source m and at sense terminal n;
@@ -135,7 +140,7 @@ def unit_currents(done: Factorisation, cells: Index) -> tuple[Array, Array, Arra
     return ports[:rows, back], ports[rows:, back], drops[np.ix_(back, back)]
 
 
-def low_rank_operator(done: Factorisation, cells: ArrayLike, g_new: ArrayLike) -> Array | None:
+def low_rank_operator(done: Factorisation, cells: ArrayLike, g_new: ArrayLike) -> FloatArray | None:
     """The operator after a change, or None where the k x k system would lose digits.
 
     With A the nodal matrix, E the k cells' incidence and D their change, this is
@@ -171,7 +176,7 @@ def low_rank_pays(plan: Plan, changed: int) -> bool:
     return changed <= LOW_RANK_UP_TO * math.sqrt(plan.rows * plan.cols)
 
 
-def paths_pay(plan: Plan, cells: Index) -> bool:
+def paths_pay(plan: Plan, cells: IntArray) -> bool:
     """Whether the leaves of the cells are few enough to beat a full factorisation."""
     leaves = len(np.unique(plan.leaf_of_cell[cells[:, 0], cells[:, 1]]))
     return leaves <= max(1.0, PATHS_UP_TO * math.sqrt(plan.rows * plan.cols))
@@ -179,7 +184,7 @@ def paths_pay(plan: Plan, cells: Index) -> bool:
 
 def updated_operator(
     done: Factorisation, cells: ArrayLike, g_new: ArrayLike, *, threads: int | None = None
-) -> Array:
+) -> FloatArray:
     """The operator [cols, rows] after cells [k, 2] became g_new [k] (S); `done` is not changed."""
     where, new = _checked(done, cells, g_new)
     if low_rank_pays(done.plan, len(where)):

@@ -179,7 +179,7 @@ def ascend(order, tables, factor, slots, cells, runs, values, batch, front, scal
 
 @compiled
 def invert(matrix, inverse):
-    """Inverse = matrix^-1 by Gauss-Jordan with row pivoting; False where matrix is singular.
+    """inverse = matrix^-1 by Gauss-Jordan with row pivoting; False where matrix is singular.
 
     Both [k, k] with k a multiple of LANES; matrix is destroyed. Here, and not by LAPACK, because a
     threaded BLAS that finds the other core busy takes a hundred times as long on such sizes.
@@ -220,7 +220,7 @@ def invert(matrix, inverse):
 
 @compiled
 def multiply(a, b, out):
-    """Out += a @ b; all contiguous, every size a multiple of LANES. On one thread, see invert."""
+    """out += a @ b; all contiguous, every size a multiple of LANES. On one thread, see invert."""
     height, depth = a.shape
     width = b.shape[1]
     update_strip(

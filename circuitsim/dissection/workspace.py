@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitsim.dissection.crossbar import Array
-from circuitsim.dissection.plan import Index, Plan
+from circuitsim.dissection.plan import Plan
 from circuitsim.dissection.simd import LANES
+from netlists.arrays import FloatArray, IntArray
 
 KEEP_BYTES = 256 * 2**20
 """Scratch that may stay allocated while nothing runs."""
 _idle: list["Scratch"] = []
 
 
-def aligned(size: int) -> Array:
+def aligned(size: int) -> FloatArray:
     """Uninitialised doubles that start on a cache line."""
     raw = np.empty(size + LANES)
     start = -(raw.ctypes.data // 8) % LANES
     return raw[start : start + size]
 
 
-def aligned_zeros(size: int) -> Array:
+def aligned_zeros(size: int) -> FloatArray:
     """Zeroed doubles that start on a cache line."""
     out = aligned(size)
     out[:] = 0.0
@@ -34,12 +34,12 @@ class Scratch:
     """What one thread writes to and nobody reads afterwards (sizes in doubles, see Plan)."""
 
     plan: Plan
-    schur: Array
-    scaled: Array
-    slots: Array
-    panel: Array
-    small: Array
-    places: Index
+    schur: FloatArray
+    scaled: FloatArray
+    slots: FloatArray
+    panel: FloatArray
+    small: FloatArray
+    places: IntArray
 
     @property
     def nbytes(self) -> int:

@@ -5,7 +5,7 @@ Each model states where its numbers come from and refuses values that have no ph
 
 from netlists.devices.dynamic import NOMINAL, Deviation, DeviceSpread, DynamicRram
 from netlists.devices.ohmic import OhmicRram
-from netlists.devices.rram import DeviceCard, FloatArray, Rram, require_positive
+from netlists.devices.rram import DeviceCard, Rram, require_positive
 from netlists.devices.sinh import SinhConduction, SinhRram
 from netlists.devices.vteam import VteamRram
 from netlists.devices.yakopcic import YakopcicRram
@@ -16,7 +16,6 @@ __all__ = [
     "DeviceCard",
     "DeviceSpread",
     "DynamicRram",
-    "FloatArray",
     "OhmicRram",
     "Rram",
     "SinhConduction",

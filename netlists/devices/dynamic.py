@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from netlists.devices.rram import DeviceCard, FloatArray, Rram
+from netlists.arrays import FloatArray
+from netlists.devices.rram import DeviceCard, Rram
 from netlists.errors import InputError
 
 # Capacitance of a write card's state node, F: x is its voltage, and currents stay near 1 A.

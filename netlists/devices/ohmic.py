@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from netlists.devices.rram import DeviceCard, FloatArray, Rram
+from netlists.arrays import FloatArray
+from netlists.devices.rram import DeviceCard, Rram
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,16 @@ class OhmicRram(Rram):
     def v_max(self) -> float:
         """No limit, V."""
         return float("inf")
+
+    @property
+    def is_ohmic(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def bend(self) -> tuple[float, float]:
+        """None in either direction."""
+        return 0.0, 1.0
 
     def current(self, v: ArrayLike, g: ArrayLike) -> FloatArray:
         """See `Rram.current`."""

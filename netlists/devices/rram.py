@@ -4,11 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
-
-FloatArray = NDArray[np.float64]
 
 
 def require_positive(owner: str, **values: float) -> None:
@@ -71,6 +70,20 @@ class Rram(ABC):
     @abstractmethod
     def v_max(self) -> float:
         """Largest |v| at which the state can be read, V; beyond it the twin refuses to answer."""
+
+    @property
+    def is_ohmic(self) -> bool:
+        """Whether its current is g times its voltage: netlists then write a resistor."""
+        return False
+
+    @property
+    def bend(self) -> tuple[float, float] | None:
+        """(b, backward) where I = g sinh(b v) / b forward and `backward` times that backward, 1/V.
+
+        b is 0 for Ohm's law. None for a current of another form, which a calibration by parts
+        cannot take.
+        """
+        return None
 
     def checked(self, v: ArrayLike) -> FloatArray:
         """The voltages, V; raises InputError beyond v_max."""

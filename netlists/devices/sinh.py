@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from netlists.devices.rram import DeviceCard, FloatArray, Rram, require_positive
+from netlists.arrays import FloatArray
+from netlists.devices.rram import DeviceCard, Rram, require_positive
 from netlists.errors import InputError
 
 
@@ -23,6 +24,11 @@ class SinhConduction(Rram):
     def backward(self) -> float:
         """Current at -v over that at v, without the sign."""
         return 1.0
+
+    @property
+    def bend(self) -> tuple[float, float]:
+        """(1 / v0, backward)."""
+        return 1 / self.v0, self.backward
 
     def _direction(self, v: FloatArray) -> FloatArray:
         return np.where(v >= 0, 1.0, self.backward)

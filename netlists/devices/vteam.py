@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from netlists.arrays import FloatArray
 from netlists.devices.dynamic import (
     NOMINAL,
     STATE_CAPACITANCE,
@@ -15,7 +16,7 @@ from netlists.devices.dynamic import (
     checked_state,
 )
 from netlists.devices.ohmic import OhmicRram
-from netlists.devices.rram import DeviceCard, FloatArray, require_positive
+from netlists.devices.rram import DeviceCard, require_positive
 from netlists.errors import InputError
 
 

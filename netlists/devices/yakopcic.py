@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
+from netlists.arrays import FloatArray
 from netlists.devices.dynamic import (
     NOMINAL,
     STATE_CAPACITANCE,
@@ -13,7 +14,7 @@ from netlists.devices.dynamic import (
     DynamicRram,
     checked_state,
 )
-from netlists.devices.rram import DeviceCard, FloatArray, require_positive
+from netlists.devices.rram import DeviceCard, require_positive
 from netlists.devices.sinh import SinhConduction
 from netlists.errors import InputError
 

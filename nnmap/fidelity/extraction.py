@@ -7,10 +7,11 @@ from importlib import metadata
 import numpy as np
 
 from circuitsim import effective_conductance, operator_memory
+from netlists.arrays import FloatArray
 from netlists.defects import Defects
 from netlists.errors import InputError
 from netlists.identity import digest
-from netlists.tile import FloatArray, Tile
+from netlists.tile import Tile
 from nnmap.chip import LayerOnChip
 from nnmap.fidelity.linear_fit import InputCurve, column_gains
 from nnmap.fidelity.operator_store import OperatorStore

@@ -5,9 +5,10 @@ from enum import Enum
 
 import numpy as np
 
-from circuitsim.calibrate import calibrate
+from circuitsim.cells.calibrate_secant import calibrate
+from netlists.arrays import FloatArray
 from netlists.cells import OneR, is_linear
-from netlists.tile import FloatArray, TileSpec
+from netlists.tile import TileSpec
 
 
 class Fidelity(Enum):

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from circuitsim import prepare_nonlinear
+from netlists.arrays import FloatArray
 from netlists.cells import Cell, OneR
-from netlists.tile import Drive, FloatArray, Tile, TileSpec, Wires
+from netlists.tile import Drive, Tile, TileSpec
+from netlists.wires import Wires
 
 ROUNDING = 1e-6  # by which a read voltage in float32 may exceed itself
 POINTS = 512  # pieces of the curve; straight between, off by 1e-6 of the current

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
-from netlists.tile import FloatArray
 
 VERSION = 1
 APPLICATION_ID = 0x78626F70  # "xbop"

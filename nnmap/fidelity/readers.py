@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from circuitsim import solve
+from netlists.arrays import FloatArray
 from netlists.cells import is_linear
 from netlists.errors import InputError
-from netlists.tile import Drive, FloatArray, Tile
+from netlists.tile import Drive, Tile
 from nnmap.chip import LayerOnChip
 from nnmap.fidelity.extraction import Extraction, fitted_gains, nominal_operators
 from nnmap.fidelity.fidelity import Fidelity

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.faults import FaultKind
-from netlists.tile import Access, FloatArray, Tile
+from netlists.tile import Access, Tile
 from nnmap.chip import LayerOnChip
 from nnmap.mapping.encode import Encoding
 from nnmap.mapping.levels import CellLevels

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from circuitsim import cell_conductance, effective_conductance
-from circuitsim.crossbar_tile import has_perfect_conductor
-from circuitsim.differentiable import differentiable_conductance
-from circuitsim.linearise import of_resistors
+from circuitsim.linear.differentiable import differentiable_conductance
+from circuitsim.linear.resistor_tile import as_resistors
+from circuitsim.linear.tile_arrays import has_perfect_conductor
+from netlists.arrays import FloatArray
 from netlists.cells import is_linear
 from netlists.errors import InputError
-from netlists.tile import FloatArray, Tile, Wires
+from netlists.tile import Tile
+from netlists.wires import Wires
 from nnmap.chip import LayerOnChip
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.layers.held_cells import HeldCells
@@ -59,7 +61,7 @@ class HeldOperators:
         self._order = torch.from_numpy(_entries(p, turned=True))
         self._bends = not is_linear(layer.programme.spec.cell)
         self._gains = gains
-        self._resistors = [of_resistors(t, np.zeros((p.rows, p.cols))) for t in self.cells.tiles]
+        self._resistors = [as_resistors(t, np.zeros((p.rows, p.cols))) for t in self.cells.tiles]
         self._require_solvable()
         self._calls = 0
         self._cells_then: FloatArray | None = None
@@ -74,8 +76,7 @@ class HeldOperators:
                     f"{name}: tile {k} has bridges between lines, through which gradients do not "
                     "run; train on a chip without them."
                 )
-            wires = tile.spec.wires
-            if self.every == 1 and has_perfect_conductor(wires) and not _perfect(wires):
+            if self.every == 1 and has_perfect_conductor(tile) and not _perfect(tile.wires):
                 raise InputError(
                     f"{name}: some wires of tile {k} have 0 ohm and some have not; gradients run "
                     "through all or through none. Give each a resistance, or solve the circuit "
@@ -105,12 +106,11 @@ class HeldOperators:
         """Operators of all tiles, S [tiles, cols, rows], by the adjoint where gradients pass."""
         if not recorded(g):
             return torch.from_numpy(self._operators(g.numpy(), range(len(g))))
-        alike: dict[int, list[int]] = {}
+        alike: dict[Wires, list[int]] = {}
         for k, tile in enumerate(self._resistors):
-            alike.setdefault(id(tile.spec.wires), []).append(k)
+            alike.setdefault(tile.wires, []).append(k)
         parts, order = [], []
-        for numbers in alike.values():
-            wires = self._resistors[numbers[0]].spec.wires
+        for wires, numbers in alike.items():
             chosen = g if len(numbers) == len(g) else g[numbers]
             perfect = _perfect(wires)
             parts.append(chosen.mT if perfect else differentiable_conductance(chosen, wires))

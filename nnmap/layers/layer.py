@@ -61,6 +61,11 @@ class Planes:
     straight: Tensor | None
     flipped: Tensor | None
 
+    @property
+    def vectors(self) -> int:
+        """Input vectors of the read."""
+        return next(int(v.shape[1]) for v in (self.straight, self.flipped) if v is not None)
+
     def of_rows(self, group: RowGroup, inputs: Tensor | slice, flip: Tensor) -> Tensor | None:
         """Voltages of a group's driven rows, [driven, vectors]; None where none is driven."""
         if not group.flip.any():
@@ -241,18 +246,18 @@ class MappedLayer(nn.Module, ABC):
     def row_voltages(self, x: Tensor) -> list[Tensor]:
         """Row voltages of all reads of x, V [vectors, rows], per row group.
 
-        Reads at which no row of a group is driven are left out.
+        Read for read alike: a group that a read does not drive has 0 V there.
         """
         rows = self.programme.spec.rows
         found: list[list[Tensor]] = [[] for _ in self.row_groups]
         for part in self._chunks(self._numbers(x)):
             for planes in self._planes(part, applied=False):
                 for k, group in enumerate(self.row_groups):
+                    v = self._number.new_zeros(planes.vectors, rows)
                     driven = self._rows(planes, k)
                     if driven is not None:
-                        v = driven.new_zeros(driven.shape[1], rows)
                         v[:, torch.from_numpy(group.rows).to(v.device)] = driven.T
-                        found[k].append(v)
+                    found[k].append(v)
         empty = self._number.new_zeros(0, rows)
         return [torch.cat(volts) if volts else empty for volts in found]
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.identity import ByContent
-from netlists.tile import FloatArray
 from nnmap.mapping.straight import recorded, rounded, straight
 
 MAX_BITS = 24

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netlists.tile import FloatArray
+from netlists.arrays import FloatArray
 from nnmap.mapping.encode import CellFunction, Readout
 from nnmap.mapping.placement import IntArray, Placement
 from nnmap.mapping.programme import Programme

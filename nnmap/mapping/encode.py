@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netlists.arrays import FloatArray
 from netlists.cells import Cell
 from netlists.errors import InputError
-from netlists.tile import FloatArray
 
 # Total memory conductance of a cell, S -> conductance of the cell between its lines, S.
 CellFunction = Callable[[FloatArray], FloatArray]

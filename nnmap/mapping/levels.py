@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netlists.arrays import FloatArray
 from netlists.cells import Cell
-from netlists.tile import FloatArray
 from nnmap.mapping.encode import Encoding, offset_states, state
 from nnmap.mapping.placement import IntArray, Placement
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.identity import ByContent
-from netlists.tile import FloatArray, TileSpec
+from netlists.tile import TileSpec
 from nnmap.mapping.encode import Encoding, has_offset, outputs_per_tile, slots
 
 IntArray = NDArray[np.int64]
@@ -73,7 +74,8 @@ class Placement(ByContent):
 
     Cells at which the row's input and the column's output belong to different groups hold no
     weight. Raises InputError where an array does not fit, where an input drives two rows of a
-    tile, and where a tile reads columns of an offset encoding without an offset column.
+    tile, where two tiles have one place, and where a tile reads columns of an offset encoding
+    without an offset column.
     """
 
     shape: Shape
@@ -110,6 +112,7 @@ class Placement(ByContent):
         if not np.isfinite(self.col_share).all():
             raise InputError("Placement: col_share must be finite.")
         self._check_rows()
+        self._check_places()
         if self.offset:
             self._check_offsets()
 
@@ -130,6 +133,20 @@ class Placement(ByContent):
             raise InputError(
                 f"Placement: input {ordered[tile, k]} drives two rows of tile {tile}; its weight "
                 "would count twice."
+            )
+
+    def _check_places(self) -> None:
+        found, count = np.unique(self.places, axis=0, return_counts=True)
+        if (count > 1).any():
+            place = found[count > 1][0]
+            tiles = np.flatnonzero((self.places == place).all(axis=1))
+            raise InputError(
+                f"Placement: tiles {tiles[0]} and {tiles[1]} have one place, "
+                f"{tuple(place.tolist())}; they would share their faults."
+            )
+        if (self.places < 0).any():
+            raise InputError(
+                f"Placement: places holds {self.places.min()}; its numbers start at 0."
             )
 
     def _check_offsets(self) -> None:

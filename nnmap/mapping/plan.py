@@ -75,11 +75,13 @@ class MappingPlan:
                 raise InputError(
                     f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}."
                 )
-        for name in ("dac_bits", "adc_bits"):
+        signed = self.negative == "negative drive"  # currents of both signs: a bit for the sign
+        for name, least in (("dac_bits", 1), ("adc_bits", 1 + signed)):
             bits = getattr(self, name)
-            if bits is not None and not 1 <= bits <= MAX_BITS:
+            if bits is not None and not least <= bits <= MAX_BITS:
                 raise InputError(
-                    f"{name}={bits} must lie in 1..{MAX_BITS}, or be left out for no converter."
+                    f"{name}={bits} must lie in {least}..{MAX_BITS}, or be left out for no "
+                    "converter."
                 )
         if self.inputs == "serial" and self.dac_bits is None:
             raise InputError("serial inputs need a number of bits; set dac_bits.")

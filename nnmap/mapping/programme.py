@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.identity import ByContent
-from netlists.tile import FloatArray, TileSpec
+from netlists.tile import TileSpec
 from nnmap.mapping.encode import Encoding
 from nnmap.mapping.levels import CellLevels
 from nnmap.mapping.placement import Placement
 
 TOGETHER = 64  # tiles filled at a time; bounds memory
+
+ROUNDING = 1e-9  # by which a normalised weight may exceed 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,7 +31,7 @@ class Programme(ByContent):
     offset_faults: whether memories of offset columns can be stuck like any other; else they are
         screened when the chip is tested.
 
-    Raises InputError where an array does not fit.
+    Raises InputError where an array does not fit or a weight exceeds 1.
     """
 
     spec: TileSpec
@@ -56,6 +59,12 @@ class Programme(ByContent):
                 raise InputError(f"Programme: {name} holds NaN or infinite values.")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+        largest = float(np.abs(self.weights).max(initial=0.0))
+        if largest > 1 + ROUNDING:
+            raise InputError(
+                f"Programme: weights must lie in [-1, 1], and {largest:.6g} is beyond what devices "
+                "hold; put what exceeds it into scale."
+            )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Programme":
         return self  # nothing in it changes

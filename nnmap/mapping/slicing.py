@@ -23,8 +23,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
-from netlists.tile import FloatArray
 from nnmap.mapping.encode import Encoding
 
 MAX_WEIGHT_BITS = 24

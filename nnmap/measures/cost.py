@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from netlists.errors import InputError
 from nnmap.layers.layer import MappedLayer
-from nnmap.watch import first_inputs, mapped_layers
+from nnmap.watch import mapped_layers, watch
 
 FOLDER = Path(__file__).parent / "figures"
 Unit = Literal["memory", "row", "column", "tile"]
@@ -200,26 +200,35 @@ def workload(chip: nn.Module, x: Tensor) -> tuple[LayerWork, ...]:
     """What one inference asks of every layer on tiles, counted on the inputs x [batch, ...].
 
     Inputs of both signs, and flipped rows, take two reads unless rows are driven at both signs;
-    bit-serial inputs take a read for every bit. Raises InputError for a network without layers on
-    tiles.
+    bit-serial inputs take a read for every bit. A layer used in several places does the work of all
+    of them; one that never runs has none and is left out. Raises InputError for a network without
+    layers on tiles.
     """
     layers = mapped_layers(chip)
+    vectors: dict[str, int] = {}
+    reads: dict[str, int] = {}
+
+    def see(name: str, layer: nn.Module, inputs: Tensor) -> None:
+        assert isinstance(layer, MappedLayer)
+        here = layer.vectors_of(inputs)
+        vectors[name] = vectors.get(name, 0) + here
+        reads[name] = reads.get(name, 0) + here * layer.reads_per_vector(inputs)
+
+    watch(chip, layers, see, x)
     return tuple(
-        _layer_work(layers[name], inputs, len(x))
-        for name, inputs in first_inputs(chip, layers, x).items()
+        _layer_work(layers[name], vectors[name] / len(x), reads[name] / len(x)) for name in vectors
     )
 
 
-def _layer_work(layer: MappedLayer, x: Tensor, images: int) -> LayerWork:
+def _layer_work(layer: MappedLayer, vectors: float, reads: float) -> LayerWork:
     spec, p = layer.programme.spec, layer.programme.placement
-    vectors = layer.vectors_of(x) / images
     return LayerWork(
         layer=layer.name,
         tiles=p.tiles,
         rows=spec.rows,
         cols=spec.cols,
         memories_per_cell=spec.cell.n_rram,
-        reads=round(vectors * layer.reads_per_vector(x)),
+        reads=round(reads),
         rows_driven=int((p.row_input >= 0).sum()),
         columns_read=int((p.col_slot >= 0).sum()),
         macs=round(vectors) * p.shape.groups * p.shape.inputs * p.shape.outputs,

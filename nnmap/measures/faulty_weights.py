@@ -8,7 +8,7 @@ circuit results of one chip stand side by side.
 import torch
 from torch import Tensor, nn
 
-from netlists.tile import FloatArray
+from netlists.arrays import FloatArray
 from nnmap.chip import HEALTHY, AnyChip, LayerOnChip
 from nnmap.mapping.decode import decoded_weights
 from nnmap.mapping.window import Window

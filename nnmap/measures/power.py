@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from circuitsim import solve
-from netlists.tile import Drive, FloatArray, Tile
+from netlists.arrays import FloatArray
+from netlists.tile import Drive, Tile
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.layers.layer import MappedLayer
 from nnmap.watch import first_inputs, mapped_layers
@@ -49,17 +50,9 @@ def _sampled_reads(
 ) -> list[FloatArray]:
     """Row voltages of some reads drawn among all that x causes, V [count, rows] per row group."""
     volts = layer.row_voltages(x)
-    most = max(len(v) for v in volts)
-    chosen = np.sort(rng.choice(most, size=min(count, most), replace=False))
-    # A group whose rows are not driven in the second read takes no power there.
-    return [np.asarray(_at(v, chosen).double().cpu().numpy()) for v in volts]
-
-
-def _at(v: Tensor, chosen: np.ndarray) -> Tensor:
-    found = v.new_zeros(len(chosen), v.shape[1])
-    there = chosen < len(v)
-    found[torch.from_numpy(there)] = v[torch.from_numpy(chosen[there])]
-    return found
+    most = len(volts[0])
+    chosen = torch.from_numpy(np.sort(rng.choice(most, size=min(count, most), replace=False)))
+    return [np.asarray(v[chosen.to(v.device)].double().cpu().numpy()) for v in volts]
 
 
 def array_power(

@@ -9,9 +9,7 @@ from nnmap.mitigations.meter import Meter
 from nnmap.mitigations.row_assignment import RowAssignment
 
 MITIGATIONS: dict[str, type[Mitigation]] = {
-    "batch_norm_reestimation": BatchNormReestimation,
-    "masked_retraining": MaskedRetraining,
-    "row_assignment": RowAssignment,
+    kind.name(): kind for kind in (BatchNormReestimation, MaskedRetraining, RowAssignment)
 }
 
 __all__ = [

@@ -1,5 +1,6 @@
 """What a mitigation is."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,8 +32,8 @@ class Mitigation:
 
     @classmethod
     def name(cls) -> str:
-        """What it is called in messages and files."""
-        return cls.__name__
+        """What it is called in messages and files: the class's name in snake case."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     def train(self, model: nn.Module, known: Known) -> nn.Module:
         """The network trained or changed before mapping; the given one stays as it is."""

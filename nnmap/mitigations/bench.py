@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from netlists.errors import InputError
 from netlists.tile import TileSpec
-from nnmap.chip import AnyChip, LayerOnChip, MeasuredChip
+from nnmap.chip import AnyChip, Chip
 from nnmap.fidelity.extraction import Extraction
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.layers.layer import MappedLayer
@@ -84,6 +84,7 @@ class Bench:
         *,
         extraction: Extraction | None = None,
         dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
     ) -> None:
         self.meter = Meter()
         self.fidelity = fidelity
@@ -99,10 +100,10 @@ class Bench:
             module = with_specs(network, specs).on(chip, fidelity, extraction=extraction)
             for layer in mapped_layers(module).values():
                 layer.to(dtype)
-            return module
+            return module.to(device)
 
         def trainable(network: MappedNetwork, every: int) -> TrainableNetwork:
-            return with_specs(network, specs).trainable(chip, fidelity, every=every)
+            return with_specs(network, specs).trainable(chip, fidelity, every=every).to(device)
 
         self._mount: Callable[[MappedNetwork], None] = mount
         self._on_chip: Callable[[MappedNetwork], nn.Module] = on_chip
@@ -179,17 +180,9 @@ class Bench:
         return self._trainable(network, every)
 
 
-def truth_of(chip: AnyChip, network: MappedNetwork) -> MeasuredChip:
-    """What a perfect test would find: the stuck memories and defects of every tile."""
-    faults, defects = {}, {}
-    for name, programme in network.programmes.items():
-        layer = LayerOnChip(name=name, programme=programme, chip=chip)
-        tiles = [layer.tile(k) for k in range(programme.placement.tiles)]
-        if any(tile.faults is not None for tile in tiles):
-            faults[name] = [tile.faults for tile in tiles if tile.faults is not None]
-        if any(tile.defects is not None for tile in tiles):
-            defects[name] = [tile.defects for tile in tiles if tile.defects is not None]
-    return MeasuredChip(faults=faults, defects=defects)
+def truth_of(chip: Chip) -> Chip:
+    """What a perfect test would find of a chip: its stuck memories and defects, nothing else."""
+    return replace(chip, variation=(), drift=None, read_noise=0.0)
 
 
 def blind_to_wires(network: MappedNetwork) -> MappedNetwork:

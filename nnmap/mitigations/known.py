@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Flag, auto
+from typing import cast
 
 from torch import Tensor
 
 from netlists.errors import InputError
-from nnmap.chip import MeasuredChip
+from nnmap.chip import AnyChip
 from nnmap.mitigations.meter import Meter
 
 
@@ -37,7 +38,7 @@ class Knowledge:
     Raises InputError for labels without images and for another number of them.
     """
 
-    map: MeasuredChip | None = None
+    map: AnyChip | None = None
     inputs: Tensor | None = None
     labels: Tensor | None = None
 
@@ -78,11 +79,9 @@ class Known:
             )
         return self._parts[need]()
 
-    def map(self) -> MeasuredChip:
-        """The diagnosed chip; needs MAP."""
-        found = self._require(Needs.MAP)
-        assert isinstance(found, MeasuredChip)
-        return found
+    def map(self) -> AnyChip:
+        """The diagnosed chip: its stuck memories and defects; needs MAP."""
+        return cast(AnyChip, self._require(Needs.MAP))
 
     def inputs(self, count: int) -> Tensor:
         """The first `count` images, 0 for all; needs INPUTS."""

@@ -1,15 +1,16 @@
 """Rows of a tile assigned to the physical rows where their weights suffer least."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.faults import FaultKind, FaultMap
-from netlists.tile import FloatArray
+from nnmap.chip import LayerOnChip
 from nnmap.mapping.encode import Readout, offset_states
 from nnmap.mapping.programme import Programme
 from nnmap.mitigations.base import ChipSpecific
@@ -45,30 +46,26 @@ class RowAssignment(ChipSpecific):
 
     def place(self, network: MappedNetwork, known: Known) -> MappedNetwork:
         """See `Mitigation.place`."""
-        maps = known.map().faults
+        chip = known.map()
         changed = {
-            name: self._assigned(programme, maps[name])
+            name: self._assigned(LayerOnChip(name=name, programme=programme, chip=chip))
             for name, programme in network.programmes.items()
-            if name in maps
         }
         return network.with_programmes(changed)
 
-    def _assigned(self, programme: Programme, maps: Sequence[FaultMap]) -> Programme:
+    def _assigned(self, layer: LayerOnChip) -> Programme:
+        programme = layer.programme
         p = programme.placement
-        shapes = [faults.kind.shape for faults in maps]
-        if shapes != [programme.spec.g_shape] * p.tiles:
-            wanted = f"{p.tiles} tiles of {programme.spec.g_shape}"
-            raise InputError(
-                f"{self.name()}: a map of {len(maps)} tiles of {shapes[0] if shapes else ()} for a "
-                f"layer of {wanted} memories; it is another chip's."
-            )
+        maps = [layer.tile(k).faults for k in range(p.tiles)]
+        if not any(_has_stuck(faults) for faults in maps):
+            return programme
         if p.flips:
             raise InputError(f"{self.name()}: rows of the layer are flipped already.")
         order = np.tile(np.arange(p.rows), (p.tiles, 1))
         flip = np.zeros((p.tiles, p.rows), dtype=np.bool_)
         flipped = programme.placed(p.flipped(p.row_input >= 0)).target
         for k, faults in enumerate(maps):
-            if (faults.kind != FaultKind.NONE).any():
+            if faults is not None and _has_stuck(faults):
                 order[k], flip[k] = self._tile(programme, k, flipped[k], faults)
         if not flip.any() and (order == np.arange(p.rows)).all():
             return programme
@@ -88,6 +85,10 @@ class RowAssignment(ChipSpecific):
             order = linear_sum_assignment(best)[1]
         rows = np.arange(len(best))
         return order, cost[1, rows, order] < cost[0, rows, order]
+
+
+def _has_stuck(faults: FaultMap | None) -> bool:
+    return faults is not None and bool((faults.kind != FaultKind.NONE).any())
 
 
 def row_errors(programme: Programme, tile: int, target: FloatArray, faults: FaultMap) -> FloatArray:

@@ -37,7 +37,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class PaperNetwork:
     """A network of a paper.
 
     inputs: the form in which images enter.  weight_bits: bits that training quantises weights to;
@@ -74,9 +74,9 @@ def _mnist(
     *,
     inputs: Inputs,
     **more: Any,
-) -> Reference:
+) -> PaperNetwork:
     """A network that MNIST trains in minutes: what ships is the full setting."""
-    return Reference(
+    return PaperNetwork(
         make=make,
         dataset="mnist",
         inputs=inputs,
@@ -89,8 +89,8 @@ def _mnist(
 
 def _cifar10(
     make: Callable[..., nn.Module], plan: str, full: Setting, shipped: Setting, **more: Any
-) -> Reference:
-    return Reference(
+) -> PaperNetwork:
+    return PaperNetwork(
         make=make,
         dataset="cifar10",
         inputs="normalised",
@@ -101,7 +101,18 @@ def _cifar10(
     )
 
 
-NETWORKS: dict[str, Reference] = {
+_DIGITS = _setting(30, lr=0.01, sizes=(64, 128, 10))
+
+NETWORKS: dict[str, PaperNetwork] = {
+    # The quickstart's: bnn-1t2r's two layers on scikit-learn's digits, which come with it.
+    "bnn-mlp2-digits": PaperNetwork(
+        make=bnn_mlp,
+        dataset="digits",
+        inputs="flat",
+        full=_DIGITS,
+        shipped=_DIGITS,
+        plan=PLANS["bnn-1t1r"],
+    ),
     # bnn-1t2r, Fig. 4: two layers, binary weights, ReLU. Its width is not given.
     "bnn-mlp2-mnist": _mnist(
         bnn_mlp, "bnn-1t1r", _setting(12, lr=0.01, sizes=(784, 512, 10)), inputs="flat"
@@ -177,7 +188,7 @@ NETWORKS: dict[str, Reference] = {
 }
 
 
-def reference(name: str) -> Reference:
+def reference(name: str) -> PaperNetwork:
     """The network of that name; raises InputError for an unknown one."""
     if name not in NETWORKS:
         raise InputError(f"network={name!r} is not one of {', '.join(NETWORKS)}.")

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from netlists.cells import Cell, OneR, OneTransistorOneR, OneTransistorTwoR
 from netlists.devices import OhmicRram
-from netlists.tile import TileSpec, Wires
+from netlists.tile import TileSpec
+from netlists.wires import Wires
 from nnmap.mapping.plan import MappingPlan
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from netlists.errors import InputError
 from nnmap.mapping.plan import MappingPlan
 from nnmap.measures.mapping_accuracy import measure_mapping
-from nnmap.networks.catalogue import NETWORKS, Reference, Setting, reference
+from nnmap.networks.catalogue import NETWORKS, PaperNetwork, Setting, reference
 from nnmap.networks.checkpoint import load_checkpoint, save_checkpoint
 from nnmap.training.data import Dataset, load
 from nnmap.training.quantise import quantise_aware
@@ -83,7 +83,7 @@ def batches(name: str, data: Dataset, *, full: bool = False) -> int:
     return recipe.epochs * batches_an_epoch(recipe, data)
 
 
-def _setting(network: Reference, full: bool) -> Setting:
+def _setting(network: PaperNetwork, full: bool) -> Setting:
     return network.full if full else network.shipped
 
 

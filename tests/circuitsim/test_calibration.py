@@ -15,7 +15,7 @@ from circuitsim import (
     verify,
     verify_surface,
 )
-from circuitsim.calibrate import secant_model
+from circuitsim.cells.calibrate_secant import secant_model
 from circuitsim.verification import residuals
 from netlists import (
     Bsim4Nmos,
@@ -53,7 +53,7 @@ def test_a_cell_gets_its_own_surface_or_one_sentence(family):
     for cell, words in [
         (replace(BSIM4, v_gate=1.1), r"v_gate=1.1 V is not among .*\(0.55 V, 1.2 V\)"),
         (replace(BSIM4, rram=OhmicRram(r_lrs=5e3)), "was calibrated for .* the tile has"),
-        (OneR(), "leave the surface out"),
+        (OneR(), "needs no surface"),
     ]:
         with pytest.raises(InputError, match=words):
             family.of(cell)

@@ -5,17 +5,17 @@ import functools
 import numpy as np
 import pytest
 
+from benchmarks.operating_point import linearise_at
 from circuitsim import (
     SOLVERS,
     Outcome,
     compare,
     effective_conductance,
     linearise,
-    linearise_at,
     prepare_nonlinear,
     solve,
 )
-from circuitsim.defective_cells import off_surface, shorted_current
+from circuitsim.cells.stuck_transistors import off_surface, shorted_current
 from netlists import (
     Bridge,
     Bsim4Nmos,
@@ -36,7 +36,6 @@ from netlists import (
     inject,
     is_linear,
 )
-from netlists.cells import has_gate, has_transistor
 from tests.tolerances import (
     DEFECTS_LINEAR,
     DEFECTS_NONLINEAR,
@@ -120,8 +119,8 @@ def possible(cell, defects):
     sites = {site for site in defects if site != "bridges"}
     if any(b.kind == "gate" for b in defects.get("bridges", ())):
         sites.add("open_gate")
-    return (has_transistor(cell) or not any("transistor" in site for site in sites)) and (
-        has_gate(cell) or "open_gate" not in sites
+    return (cell.transistor is not None or not any("transistor" in site for site in sites)) and (
+        cell.gate is not None or "open_gate" not in sites
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from circuitsim import solve
-from circuitsim.ngspice import solve_circuit
+from circuitsim.spice.batch import solve_circuit
 from netlists import (
     Bsim4Nmos,
     Drive,

@@ -17,7 +17,7 @@ from netlists import (
     VteamRram,
     YakopcicRram,
 )
-from netlists.write_deck import Pulse, write_deck
+from netlists.pulse_deck import Pulse, write_deck
 from tests.tolerances import STATE_DYNAMICS, WRITE_CURRENT, assert_close
 
 
@@ -110,7 +110,8 @@ def test_an_edge_is_the_mean_over_its_ramp(rram, v):
     deviation = Deviation(threshold_set=1.03, threshold_reset=0.96, modulation_set=1.4)
     ramp = v * (np.arange(20_000) + 0.5) / 20_000
     expected = float(rram.strength(ramp, deviation).mean())
-    assert rram.mean_strength(v, deviation) == pytest.approx(expected, rel=1e-4, abs=1e-9)
+    few = 1e-5 * abs(float(rram.strength(v, deviation)))  # samples just beyond a threshold
+    assert rram.mean_strength(v, deviation) == pytest.approx(expected, rel=1e-4, abs=1e-9 + few)
 
 
 def test_spread_has_the_moments_it_was_asked_for():

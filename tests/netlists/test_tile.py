@@ -1,3 +1,6 @@
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +19,7 @@ from netlists import (
     Wires,
     inject,
 )
+from netlists.identity import digest
 
 WIRES = Wires(r_row_segment=1.0, r_col_segment=1.0)
 
@@ -78,3 +82,37 @@ def test_arrays_cannot_be_changed_behind_a_tile():
     assert tile.g[0, 0] == 1e-5
     with pytest.raises(ValueError):
         tile.g[0, 0] = 1.0
+
+
+def test_specs_and_wires_are_values():
+    rows = np.arange(6.0).reshape(2, 3)
+    for make in (
+        lambda: Wires(r_row_segment=1, r_col_segment=2.0, r_driver=3.0),
+        lambda: Wires(r_row_segment=rows, r_col_segment=rows.tolist(), r_sense=[1.0, 2.0, 3.0]),
+    ):
+        assert make() == make() and hash(make()) == hash(make())
+        assert pickle.loads(pickle.dumps(make())) == make()
+        assert spec(wires=make()) == spec(wires=make())
+        assert hash(spec(wires=make())) == hash(spec(wires=make()))
+    assert replace(WIRES, r_driver=1.0) != WIRES and WIRES != "wires"
+    assert Wires(r_row_segment=rows, r_col_segment=1.0) != Wires(
+        r_row_segment=rows + np.eye(2, 3), r_col_segment=1.0
+    )
+    assert spec() != spec(cell=OneTransistorOneR()) and spec() != spec(rows=3)
+
+
+def test_scalar_wires_stay_scalars_and_are_expanded_on_use():
+    wires = spec().wires
+    assert wires.r_row_segment == 1.0 and isinstance(wires.r_row_segment, float)
+    assert digest(spec()) == digest(spec(wires=replace(WIRES)))
+    assert [part.shape for part in wires.in_series(2, 3)] == [(2, 3), (2, 3)]
+
+
+def test_drivers_and_sense_resistances_are_part_of_the_segments_at_the_border():
+    along, down = Wires(
+        r_row_segment=1.0, r_col_segment=[[1.0, 2.0]] * 3, r_driver=[10.0, 20.0, 30.0], r_sense=5.0
+    ).in_series(3, 2)
+    assert along.tolist() == [[11.0, 1.0], [21.0, 1.0], [31.0, 1.0]]
+    assert down.tolist() == [[1.0, 2.0], [1.0, 2.0], [6.0, 7.0]]
+    with pytest.raises(InputError, match=r"r_driver.shape=\(3,\) != \(2,\)"):
+        Wires(r_row_segment=1.0, r_col_segment=1.0, r_driver=[1.0] * 3).in_series(2, 2)

@@ -4,23 +4,32 @@ import pytest
 
 from nnmap import Recipe
 from nnmap.networks.catalogue import NETWORKS, Setting
-from validation import EvaluationFile
+from validation.files.study_file import study_grid
+
+TINY = {
+    "name": "tiny",
+    "network": {"dataset": "digits", "hidden": [16], "epochs": 2},
+    "tile": {"rows": 32, "cols": 24},
+    "cell": {"kind": "1r"},
+    "faults": {"rates": [0.0, 0.2], "chips": 2, "ocr": 3.0},
+    "measure": {"fidelities": ["ideal", "linear"], "images": 50},
+    "audit": {"samples": 0},
+}
 
 
 @pytest.fixture
 def tiny(tmp_path):
-    """An evaluation of seconds: small tiles of bare memories, so that no simulator is needed."""
-    return EvaluationFile.model_validate(
-        {
-            "name": "tiny",
-            "network": {"dataset": "digits", "hidden": [16], "epochs": 2},
-            "tile": {"rows": 32, "cols": 32},
-            "faults": {"rates": [0.0, 0.2], "chips": 2},
-            "compare": {"cells": ["1r"], "test_images": 50},
-            "audit": {"samples": 0},
-            "run": {"out": str(tmp_path / "out"), "workers": 1},
-        }
-    )
+    """The study of seconds, with changes: `tiny({"faults": {"chips": 3}})` is its grid."""
+
+    def made(changes=None, *, settings=(), out="out", beside=tmp_path):
+        raw = {**TINY, "run": {"out": str(tmp_path / out), "workers": 1}}
+        for section, values in (changes or {}).items():
+            known = raw.get(section)
+            merged = isinstance(values, dict) and isinstance(known, dict)
+            raw[section] = {**known, **values} if merged else values
+        return study_grid(raw, beside=beside, settings=settings)
+
+    return made
 
 
 @pytest.fixture

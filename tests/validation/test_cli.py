@@ -28,12 +28,14 @@ epochs = 1
 [tile]
 rows = 16
 cols = 16
+[cell]
+kind = "1r"
 [faults]
 rates = [0.1]
 chips = 2
-[compare]
-cells = ["1r"]
-test_images = 20
+[measure]
+fidelities = ["ideal", "linear"]
+images = 20
 [audit]
 samples = 0
 """
@@ -82,15 +84,16 @@ BAD = [
     ("solve", TILE + "[program]\nfile = 'g.npy'\n", "g.shape=(2, 2) != spec.g_shape=(4, 3)"),
     ("solve", TILE + "[drive]\nfile = 'g.npy'\n", "v.shape=(2, 2) != (batch, rows)=(*, 4)"),
     ("solve", "rows == 4", "is not TOML"),
-    ("evaluate", CAMPAIGN.replace("[0.1]", "[0.1, 1.1]"), "faults.rates.1 = 1.1"),
-    ("evaluate", CAMPAIGN.replace("[0.1]", "[0.2, 0.1]"), "rates must rise"),
+    ("evaluate", CAMPAIGN.replace("[0.1]", "[0.1, 1.1]"), "faults.rate = 1.1"),
     ("evaluate", CAMPAIGN.replace("digits", "cats"), "network.dataset = 'cats'"),
     ("evaluate", CAMPAIGN.replace('name = "t"', 'name = "../x"'), "name = '../x'"),
-    ("evaluate", CAMPAIGN.replace('dataset = "digits"', ""), "'network.dataset' is missing"),
+    ("evaluate", CAMPAIGN.replace('dataset = "digits"', ""), "[network] needs one of 'name'"),
     ("evaluate", CAMPAIGN.replace("dataset", "name"), "unknown key 'network.hidden'"),
     ("evaluate", NAMED.replace("lenet-mnist", "vgg99"), "network.name = 'vgg99': value error, no"),
-    ("evaluate", NAMED.replace("name =", "size ="), "'network.dataset' is missing"),
-    ("evaluate", CAMPAIGN.replace('"1r"', '"subckt"'), "[cell] path and 'subckt' in"),
+    ("evaluate", CAMPAIGN + "[sweep]\n'tile.rwos' = [1]\n", "unknown key 'tile.rwos'"),
+    ("evaluate", CAMPAIGN + "[sweep]\n'tile.rows' = []\n", "tile.rows"),
+    ("evaluate", CAMPAIGN + "[[mitigation]]\nkind = 'magic'\n", "'magic' is not one of"),
+    ("evaluate", CAMPAIGN.replace('"1r"', '"subckt"'), "needs 'path'"),
     ("solve", TILE + "name = 'x'\n", "[cell] kind = '1r' has no key 'name'"),
     ("solve", "[cell]\nkind = 'subckt'\nr_lrs = 1.0\n", "kind = 'subckt' has no key 'r_lrs'"),
     ("solve", "[cell]\nkind = 'subckt'\npath = 'x'\n", "needs 'name', 'ports', 'states'"),
@@ -182,19 +185,40 @@ def test_doctor_names_what_it_looks_at(xbarverify):
 
 
 @pytest.mark.ngspice
-def test_evaluate_and_report_end_to_end(xbarverify, tmp_path):
+def test_evaluate_report_and_table_end_to_end(xbarverify, tmp_path):
     file = write(tmp_path / "c.toml", CAMPAIGN)
-    code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, "--workers", 1)
-    assert code == 0 and "test accuracy" in text
+    code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, "--set", "faults.chips=3")
+    assert code == 0 and "accuracy, %" in text and "ideal" in text
     page = tmp_path / "t" / "report.html"
     first = page.read_bytes()
     page.unlink()
     moved = tmp_path / "elsewhere"
     shutil.move(tmp_path / "t", moved)
     assert xbarverify("report", moved)[0] == 0
-    assert (moved / "report.html").read_bytes() == first.replace(
-        b"<h1>t<", b"<h1>elsewhere<"
-    ).replace(b"<title>t ", b"<title>elsewhere ")
+    assert (moved / "report.html").read_bytes() == first
+    code, text, _ = xbarverify("table", moved, "-o", tmp_path / "rows.csv")
+    assert code == 0 and text.startswith("6 rows")
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 7
+    assert xbarverify("table", moved, "-o", tmp_path / "rows.xls")[0] == 2
+    assert xbarverify("table", tmp_path / "nowhere", "-o", tmp_path / "rows.csv")[0] == 2
+
+
+@pytest.mark.ngspice
+def test_a_dry_run_says_what_it_takes_and_keeps_nothing(xbarverify, tmp_path):
+    file = write(tmp_path / "c.toml", CAMPAIGN)
+    code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, "--dry-run")
+    assert code == 0 and "2 conditions, 4 tasks, 0 of them done" in text
+    assert not (tmp_path / "t" / "results.sqlite").exists()
+    precise = ["--set", "precision.half_width=5", "--set", "measure.images=0"]
+    code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, "--dry-run", *precise)
+    assert code == 0 and "for the wanted interval:" in text and "chips of" in text
+
+
+def test_mitigations_are_listed(xbarverify):
+    code, text, _ = xbarverify("mitigations")
+    assert code == 0
+    for word in ("batch_norm_reestimation", "row_assignment", "masked_retraining", "map", "fpt"):
+        assert word in text
 
 
 @pytest.mark.ngspice
@@ -233,7 +257,7 @@ def _finished(path):
 
     try:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
-            return db.execute("SELECT count(*) FROM result").fetchone()[0]
+            return db.execute("SELECT count(*) FROM draw").fetchone()[0]
     except sqlite3.OperationalError:
         return 0
 
@@ -284,8 +308,8 @@ def test_a_calibrated_surface_takes_the_place_of_calibration(
     def never(*_):
         raise AssertionError("calibrated again")
 
-    monkeypatch.setattr(sys.modules["circuitsim.linearise"], "calibrate", never)
-    monkeypatch.setattr(sys.modules["circuitsim.cell_law"], "calibrate_surface", never)
+    monkeypatch.setattr(sys.modules["circuitsim.linear.resistor_tile"], "calibrate", never)
+    monkeypatch.setattr(sys.modules["circuitsim.laws.of_tile"], "calibrate_surface", never)
     tile = write(tmp_path / "tile.toml", "[tile]\nrows = 6\ncols = 5\n" + CELL)
     names = [word for name in ("newton", "nodal", "ngspice") for word in ("--solver", name)]
     code, out, _ = xbarverify("solve", "--surface", calibrated[0], *names, tile)
@@ -316,7 +340,7 @@ def test_what_cannot_be_calibrated_is_told(xbarverify, tmp_path):
 
 @pytest.mark.ngspice
 def test_an_error_above_the_target_is_never_silent(xbarverify, tmp_path, monkeypatch):
-    monkeypatch.setattr("circuitsim.cellsurface.TARGET_MAX", 1e-12)
+    monkeypatch.setattr("circuitsim.cells.surface.TARGET_MAX", 1e-12)
     file = write(tmp_path / "cell.toml", CELL)
     code, _, warned = xbarverify("calibrate", file, "--no-verify", "-o", tmp_path / "cell.json")
     assert code == 0 and "warning: gate 1.2 V, LRS: held-out error at most" in warned
@@ -339,11 +363,11 @@ def test_a_cell_of_one_s_own_from_every_file(xbarverify, tmp_path):
     code, out, _ = xbarverify("solve", "--surface", tmp_path / "cell.json", *names, tile)
     error = float(out.replace("\n", " ").split("largest relative difference ")[1].split()[0])
     assert code == 0 and error <= NONLINEAR_MAX
-    campaign = CAMPAIGN.replace('"1r"', '"subckt"') + KIT.replace('kind = "subckt"', "")
+    campaign = CAMPAIGN.replace('[cell]\nkind = "1r"\n', "") + KIT
     code, out, _ = xbarverify(
         "evaluate", write(tmp_path / "c.toml", campaign), "--out", tmp_path, "--workers", 1
     )
-    assert code == 0 and "subckt linear" in out
+    assert code == 0 and "linear" in out
 
 
 @pytest.mark.ngspice

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
+from validation.audit.network import audit_network
 from validation.commands.terminal import Checkpoint, TomlFile, bar, out
 from validation.files.base import read_toml
 from validation.files.plan_file import PlanFile
 from validation.mapping import mapped_checkpoint
-from validation.network_audit import audit_network
 
 
 def command(

@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from circuitsim import Calibration, calibrate_cell, verify
-from validation.calibration_report import write_calibration_report
 from validation.commands.terminal import TomlFile, bar, err, out, writing
 from validation.files.base import read_toml
 from validation.files.cell_file import CellFile
+from validation.report.calibration_page import write_calibration_report
 
 
 def command(

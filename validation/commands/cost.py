@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from nnmap import Fidelity, array_power, at_fidelity, cost, figures, workload
+from nnmap import Fidelity, array_power, cost, figures, workload
 from validation.commands.terminal import Checkpoint, TomlFile, out
 from validation.files.base import read_toml
 from validation.files.plan_file import PlanFile
@@ -20,9 +20,9 @@ def command(
     """Area, energy and latency of an inference: published figures, and the tiles as solved."""
     published = figures(source)
     mapped, sample = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
-    work = workload(mapped, sample[:1])
+    work = workload(mapped.on(), sample[:1])
     out.print(str(cost(work, published)), highlight=False, soft_wrap=True)
-    solved = at_fidelity(mapped, Fidelity.LINEAR)
+    solved = mapped.on(fidelity=Fidelity.LINEAR)
     powers = array_power(solved, sample, rng=np.random.default_rng(0))
     energy = sum(
         power.mean * one.reads * published.read_time(one)

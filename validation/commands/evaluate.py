@@ -6,56 +6,75 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from validation.commands.terminal import TomlFile, bar, interruptible, out
-from validation.config import EvaluationFile
+from validation.commands.terminal import TomlFile, bar, err, interruptible, out
+from validation.dry_run import dry_run
 from validation.evaluate import Evaluation, evaluate
-from validation.files.base import read_toml
-from validation.report import Row, audit_summary
+from validation.files.study_file import read_study
+from validation.pivot import Pivot, pivot, shown, text
+from validation.report.page import audit_summary, is_share
 
 
 def command(
     file: TomlFile,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, in place of the file's")
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="in place of [run] out")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="in place of [run] workers")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes of this machine")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="per process")] = None,
+    device: Annotated[str | None, typer.Option(help="where torch computes: cpu, cuda")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="of a dask cluster, tcp://...")] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="say what it takes, run next to nothing")
+    ] = False,
 ) -> None:
-    """Run, or continue, an evaluation: network, faults, circuit, audit, report."""
-    config = read_toml(file, EvaluationFile)
-    changes = {"out": None if folder is None else str(folder), "workers": workers}
-    run = config.run.model_copy(update={k: v for k, v in changes.items() if v is not None})
+    """Run, or continue, a study: network, faults, mitigations, circuit, audit, report."""
+    given = {
+        "out": folder, "workers": workers, "threads": threads, "device": device,
+        "scheduler": scheduler,
+    }  # fmt: skip
+    chosen = [f"run.{key}={value}" for key, value in given.items() if value is not None]
+    grid = read_study(file, [*(settings or []), *chosen])
+    if dry:
+        out.print(str(dry_run(grid, progress=bar)), highlight=False, soft_wrap=True)
+        return
     with interruptible("finished chips"):
-        found = evaluate(config.model_copy(update={"run": run}), progress=bar)
-    _show(found)
+        _show(evaluate(grid, progress=bar))
 
 
-def _accuracy_table(rows: list[Row], label: str) -> Table:
-    table = Table(title=f"{label}: test accuracy, %, mean over chips with 95 % interval")
-    chosen = [row for row in rows if row.label == label]
-    variants = list(dict.fromkeys((row.cell, row.fidelity) for row in chosen))
-    table.add_column("stuck")
-    for cell, fidelity in variants:
-        table.add_column(f"{cell} {fidelity}", justify="right")
-    cells = {(row.rate, row.cell, row.fidelity): row for row in chosen}
-    for rate in sorted({row.rate for row in chosen}):
-        line = [f"{rate:.0%}" if 100 * rate % 1 == 0 else f"{rate:.1%}"]
-        for variant in variants:
-            interval = cells[(rate, *variant)].accuracy
-            half = 100 * (interval.high - interval.mean)
-            line.append(f"{100 * interval.mean:.1f} ± {half:.1f}")
-        table.add_row(*line)
+def shown_table(found: Pivot, *, title: str, percent: bool) -> Table:
+    """A pivot for the terminal."""
+    table = Table(title=title)
+    table.add_column(found.down)
+    for k in range(len(found.columns)):
+        table.add_column(found.title(k), justify="right")
+    for line in found.lines:
+        cells = [found.cells.get((line, k)) for k in range(len(found.columns))]
+        table.add_row(
+            "" if line is None else text(line),
+            *("" if cell is None else shown(cell, percent=percent) for cell in cells),
+        )
     return table
 
 
 def _show(found: Evaluation) -> None:
-    for label in dict.fromkeys(row.label for row in found.rows):
-        out.print(_accuracy_table(found.rows, label))
-    summary = audit_summary(found.audits)
-    if summary:
-        steps = summary["max_adc_steps"]
+    results = found.results
+    summary = results.summarise()
+    percent = is_share(summary)
+    unit = ", %" if percent else ""
+    title = f"{results.study.quantity}{unit}, mean over chips with 95 % interval"
+    axes = results.long_table().axes
+    out.print(shown_table(pivot(summary, axes), title=title, percent=percent))
+    if results.summary is not None and results.summary.failed:
+        err.print(f"[yellow]warning:[/] {results.summary}", highlight=False, soft_wrap=True)
+    audit = audit_summary(found.audits)
+    if audit:
+        steps = audit["max_adc_steps"]
         out.print(
-            f"audit: {summary['reads']} reads against {summary['solver']}: "
-            f"{summary['fidelity']} within "
-            f"{100 * summary['max_relative']:.3f} % of full scale"
+            f"audit: {audit['reads']} reads against {audit['solver']}: {audit['fidelity']} within "
+            f"{100 * audit['max_relative']:.3f} % of full scale"
             + (f" ({steps:.2f} ADC steps)" if steps is not None else "")
-            + f", IDEAL within {100 * summary['ideal_max_relative']:.1f} %"
+            + f", IDEAL within {100 * audit['ideal_max_relative']:.1f} %",
+            soft_wrap=True,
         )
     out.print(f"report: {found.report}", soft_wrap=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nnmap import Extraction, Fidelity, OperatorStore, at_fidelity, mapping_table
+from nnmap import Extraction, Fidelity, OperatorStore, mapping_table
 from validation.commands.terminal import Checkpoint, TomlFile, bar, interruptible, out
 from validation.files.base import read_toml
 from validation.files.plan_file import PlanFile
@@ -25,6 +25,6 @@ def command(
     with OperatorStore(folder, dtype="float32" if single else "float64") as store:
         with interruptible("extracted tiles"), bar("extracting", tiles) as done:
             extraction = Extraction(memory=memory, store=store, on_done=done)
-            at_fidelity(mapped, Fidelity.LINEAR, extraction=extraction)
+            mapped.on(fidelity=Fidelity.LINEAR, extraction=extraction)
         size = store.path.stat().st_size / 2**20
     out.print(f"{tiles} tiles at LINEAR; {store.path}: {size:.1f} MiB", soft_wrap=True)

@@ -3,9 +3,9 @@
 from validation.commands.terminal import TomlFile, bar, out
 from validation.files.base import read_toml
 from validation.files.write_file import WriteFile
-from validation.programming import run_programming
+from validation.write_array import write_array
 
 
 def command(file: TomlFile) -> None:
     """Write an array of devices that differ, with and without verifying."""
-    out.print(run_programming(read_toml(file, WriteFile), progress=bar), soft_wrap=True)
+    out.print(write_array(read_toml(file, WriteFile), progress=bar), soft_wrap=True)

@@ -18,7 +18,9 @@ VERBS = {
     "solve": "Solve a tile; with two solvers, print how far they agree.",
     "calibrate": "Calibrate a transistor cell in ngspice; write its surfaces and a page about "
     "them.",
-    "evaluate": "Run, or continue, an evaluation: network, faults, circuit, audit, report.",
+    "evaluate": "Run, or continue, a study: network, faults, mitigations, circuit, audit, report.",
+    "table": "Write a study's results as one long table, a row per chip, to .csv or .parquet.",
+    "mitigations": "List the mitigations: source, stages, what each may know.",
     "train": "Train a network of the papers; write its weights and a manifest with its accuracies.",
     "map": "Map a network onto tiles and print what each layer becomes.",
     "extract": "Extract the LINEAR operators of a mapped network; what the folder holds is not "

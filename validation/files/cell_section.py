@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
-from circuitsim.calibrate import measure_states
+from circuitsim.cells.calibrate_secant import measure_states
 from netlists import (
     Bsim4Nmos,
     Cell,

@@ -28,6 +28,7 @@ class MappingSection(Section):
     weight_bits: int | None = None
     device_bits: int | None = None
     inputs: Literal["parallel", "serial"] = "parallel"
+    negative: Literal["second read", "negative drive"] = "second read"
     adc_range: Literal["shared", "column", "full"] = "shared"
     layers: tuple[str, ...] = ("*",)
     digital: tuple[str, ...] = ()

@@ -3,21 +3,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuitsim.crossbar_tile import crossbar_of
 from circuitsim.dissection import Injection, factorise, node_voltages
-from circuitsim.engines import SparseEngine
+from circuitsim.linear.tile_arrays import crossbar_of
+from circuitsim.nonlinear.linear_system import SparseSystem
 from netlists import InputError
 from tests.strategies import random_tile
 from tests.tolerances import OPERATOR, assert_close
 
 
-def both_engines(tile, seed, width):
+def both_systems(tile, seed, width):
     rng = np.random.default_rng(seed)
     rows, cols = tile.spec.rows, tile.spec.cols
     v = rng.uniform(-0.2, 0.2, (rows, width))
     i = rng.uniform(-1e-5, 1e-5, (rows, cols, width))
     found = []
-    for engine in (Injection(factorise(crossbar_of([tile]))), SparseEngine(tile)):
+    for engine in (Injection(factorise(crossbar_of([tile]))), SparseSystem(tile)):
         pair = np.empty((2, rows, cols, width))
         engine.voltages(v, i, pair[0], pair[1])
         found.append(pair)
@@ -31,7 +31,7 @@ def both_engines(tile, seed, width):
     width=st.sampled_from([8, 16, 32]),
 )
 def test_against_sparse_nodal_analysis(rows, cols, seed, width):
-    found, expected = both_engines(random_tile(rows, cols, seed, stuck=0.2), seed, width)
+    found, expected = both_systems(random_tile(rows, cols, seed, stuck=0.2), seed, width)
     assert_close(found, expected, OPERATOR)
 
 

@@ -1,8 +1,8 @@
 """The recorded cases as plain values: what went in, and what came out.
 
 Recorded at commit 7cc3c08, before programmes, chips and fidelities came apart, with maps stored
-memory by memory. `cases.npz` holds the arrays and `cases.json` everything else. Nothing here knows how a network is
-mapped; torch is needed for `Case.network` alone. Sizes:
+memory by memory. `cases.npz` holds the arrays and `cases.json` everything else. Nothing here knows
+how a network is mapped; torch is needed for `Case.network` alone. Sizes:
 
     tiles     tiles of a layer, bundle by bundle in row-major order of row tile and column tile
     reads     sets of tiles of a layer that share their row voltages, in the same order

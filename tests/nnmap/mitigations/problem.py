@@ -57,13 +57,10 @@ def bending_plan():
     return plan(cell=OneR(rram=SinhRram()), fit_inputs=2)
 
 
-def knowledge(chip, chosen, model=None):
+def knowledge(chip):
     """All that could be known of a chip and the training data."""
     data = load("digits")
-    mapped = map_on(chosen, model)
-    return Knowledge(
-        map=truth_of(chip, mapped), inputs=data.train_x[:IMAGES], labels=data.train_y[:IMAGES]
-    )
+    return Knowledge(map=truth_of(chip), inputs=data.train_x[:IMAGES], labels=data.train_y[:IMAGES])
 
 
 def map_on(chosen, model=None):
@@ -79,7 +76,7 @@ def deployed(mitigations, chip, fidelity, chosen=None, model=None, known=None):
         model,
         chosen,
         mitigations,
-        knowledge(chip, chosen, model) if known is None else known,
+        knowledge(chip) if known is None else known,
         bench,
         rng=np.random.default_rng(0),
         sample=load("digits").train_x[:64],

@@ -174,7 +174,7 @@ def test_networks_and_images_without_statistics_are_refused():
     plain = mapped(nn.Sequential(nn.Linear(9, 4)).double())
     untracked = nn.Sequential(nn.Linear(9, 4), nn.BatchNorm1d(4, track_running_stats=False))
     for network in (plain, mapped(untracked.double())):
-        with pytest.raises(InputError, match="BatchNormReestimation: the network has no batch"):
+        with pytest.raises(InputError, match="batch_norm_reestimation: the network has no batch"):
             tuned(network, replace(PLAIN, images=0), x)
     for average in ("ema", "cumulative"):
         one = replace(PLAIN, images=1, average=average)

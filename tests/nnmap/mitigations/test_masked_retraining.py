@@ -136,7 +136,7 @@ def test_a_step_of_nothing_writes_nothing():
 def test_it_trains_on_the_map_that_it_is_given():
     """A diagnosis that finds nothing gives a network that knows of no fault."""
     chosen = plan()
-    told = knowledge(FAULTY, chosen)
+    told = knowledge(FAULTY)
     found = [
         deployed([QUICK_STEP], FAULTY, Fidelity.IDEAL, chosen, known=known)[0].network
         for known in (told, replace(told, map=MeasuredChip(faults={})))
@@ -166,5 +166,5 @@ def test_the_order_of_images_is_seeded():
     [{"epochs": 0}, {"batch": 1}, {"images": -1}, {"lr": 0.0}, {"lr": float("nan")}],
 )
 def test_values_out_of_range_are_refused(bad):
-    with pytest.raises(InputError, match=f"MaskedRetraining: .*{next(iter(bad))}"):
+    with pytest.raises(InputError, match=f"masked_retraining: .*{next(iter(bad))}"):
         MaskedRetraining(**bad)

@@ -209,7 +209,7 @@ def test_it_finds_the_best_of_all(driven, encoding):
     rng = np.random.default_rng(2)
     network = mapped_rows(layer, driven, encoding)
     programme = network.programmes["0"]
-    p = programme.placement
+    p, gained = programme.placement, 0.0
     for _ in range(3):
         faults = sample_faults(programme.spec, RATES, rng=rng)
         best = {method: np.inf for method in METHODS}
@@ -225,7 +225,8 @@ def test_it_finds_the_best_of_all(driven, encoding):
         for method in METHODS:
             found = error(assign(method, programme, [faults]), 0, faults)
             assert_close(found, best[method], HAND, scale=best[method] + 1e-3)
-        assert best[METHODS[0]] < error(programme, 0, faults)
+        gained += error(programme, 0, faults) - best[METHODS[0]]
+    assert gained > 0.1
 
 
 def mapped_rows(layer, driven, encoding):
@@ -264,11 +265,19 @@ def test_what_was_ordered_apart_stays_where_no_memory_is_stuck():
     assert assign(RowAssignment(), apart, clean) is apart
 
 
-@pytest.mark.parametrize("count, shape", [(3, (7, 10)), (5, (7, 10)), (4, (7, 9)), (0, ())])
-def test_maps_of_another_chip_are_refused(count, shape):
+@pytest.mark.parametrize(
+    "count, shape, words",
+    [
+        (3, (7, 10), "3 maps for the 4 tiles"),
+        (5, (7, 10), "5 maps for the 4 tiles"),
+        (4, (7, 9), "shape"),
+        (0, (), "0 maps"),
+    ],
+)
+def test_maps_of_another_chip_are_refused(count, shape, words):
     programme = mapped(dense()).programmes["0"]
     maps = [FaultMap(kind=np.ones(shape, dtype=np.int8))] * count
-    with pytest.raises(InputError, match=f"RowAssignment: a map of {count} tiles"):
+    with pytest.raises(InputError, match=words):
         assign(RowAssignment(), programme, maps)
 
 
@@ -286,7 +295,7 @@ def test_rows_are_flipped_once():
 def test_an_ideal_chip_without_faults_computes_the_same_after_it():
     network, x = mapped(dense(), adc_bits=None, dac_bits=None), inputs(dense())
     chip = Chip(rates=RATES, seed=2)
-    knowledge = Knowledge(map=truth_of(chip, network))
+    knowledge = Knowledge(map=truth_of(chip))
     known = known_by("x", RowAssignment.needs, knowledge, Meter())
     after = RowAssignment().place(network, known)
     assert after.programmes["0"].placement.flips

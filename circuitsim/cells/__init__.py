@@ -1,0 +1,1 @@
+"""One cell by measurement: secants and surfaces calibrated against ngspice."""

@@ -1,0 +1,78 @@
+"""A calibrated cell: the secant conductance at the read voltage, with its error known."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.interpolate import PchipInterpolator
+
+from netlists.arrays import FloatArray
+from netlists.errors import InputError
+
+FORMAT = "xbarverify-secant-2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecantModel:
+    """Cell conductance I/V at one read voltage, as a function of the memory's conductance.
+
+    The memory is taken out exactly and what is left, the series resistance of the transistor under
+    this load, is interpolated: smooth, monotone pieces over the logarithm of the conductance.
+
+    cell: the calibrated cell, as text.  v_read: V.
+    g_memory: sample conductances, S [n], rising (the sum over parallel memories).
+    r_series: series resistance at each sample, ohm [n].
+    held_out_max, held_out_p99: error of the cell current on random held-out conductances, relative
+    to the current of the largest sample.  source: the simulator that produced the samples.
+    memory_factor: the bare memory's secant at v_read over its state's conductance.
+    """
+
+    cell: str
+    v_read: float
+    g_memory: tuple[float, ...]
+    r_series: tuple[float, ...]
+    held_out: int
+    held_out_max: float
+    held_out_p99: float
+    source: str
+    memory_factor: float = 1.0
+    format: str = field(default=FORMAT)
+
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            raise InputError(f"cell model format {self.format!r} is not {FORMAT!r}; recalibrate.")
+        object.__setattr__(self, "g_memory", tuple(self.g_memory))
+        object.__setattr__(self, "r_series", tuple(self.r_series))
+
+    @cached_property
+    def _interpolator(self) -> PchipInterpolator:
+        return PchipInterpolator(np.log(self.g_memory), self.r_series)
+
+    def __call__(self, g_memory: ArrayLike) -> FloatArray:
+        """Cell conductance, S, for memory conductances of any shape, S; 0 stays 0.
+
+        Raises InputError outside the calibrated range.
+        """
+        g = np.asarray(g_memory, dtype=np.float64)
+        low, high = self.g_memory[0], self.g_memory[-1]
+        outside = (g != 0) & ((g < low * (1 - 1e-12)) | (g > high * (1 + 1e-12)))
+        if outside.any():
+            raise InputError(
+                f"memory conductance {g[outside].flat[0]:.6g} S lies outside the calibrated range "
+                f"[{low:.6g}, {high:.6g}] S; calibrate the cell over a wider range."
+            )
+        with np.errstate(divide="ignore"):
+            r = 1.0 / (self.memory_factor * g) + self._interpolator(np.log(np.clip(g, low, high)))
+        return np.asarray(1.0 / r)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as JSON."""
+        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SecantModel":
+        """Read a model written by `save`; raises InputError on another format."""
+        return cls(**json.loads(Path(path).read_text()))

@@ -1,0 +1,1 @@
+"""Tiles of resistors: exact operators, node voltages, gradients and their certificates."""

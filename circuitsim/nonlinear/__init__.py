@@ -1,0 +1,1 @@
+"""Tiles of cells that bend."""

@@ -1,0 +1,1 @@
+"""ngspice: a session in a process of its own, and circuits solved by it."""

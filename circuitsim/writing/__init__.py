@@ -1,0 +1,1 @@
+"""Writing memories by pulses: a fast twin, ngspice transients, and programming schemes."""

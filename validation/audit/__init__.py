@@ -1,0 +1,1 @@
+"""Sampled reads of a run, solved again by ngspice on the emitted netlists."""

@@ -1,0 +1,1 @@
+"""Tasks, where they run, and what is kept of them."""
