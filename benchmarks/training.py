@@ -1,14 +1,16 @@
 """Training through a chip, and what mitigations cost, timed.
 
-    python -m benchmarks.training
+    OMP_NUM_THREADS=1 python -m benchmarks.training
 
 784-512-10 with 8-bit weights on 64x64 tiles of 1 ohm segments, 8-bit converters, 10 % stuck
-memories, batch 128, float32, one thread; random images, for which time does not depend on content.
-Plain torch runs in the same process, in turn with the others, so that they share what else the
-machine does. Medians.
+memories, batch 128, float32, one thread; random images, on whose content no time depends. Seconds
+are those of the CPU, which are the clock's where a thread has a core to itself; plain torch takes
+turns with the others in one process.
 """
 
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -34,12 +36,12 @@ SPEC = TileSpec(rows=64, cols=64, wires=Wires(r_row_segment=1.0, r_col_segment=1
 
 
 def median(work: Callable[[], object], times: int) -> float:
-    """Seconds of one call, the first one left out."""
+    """Seconds of one call, the median; the first one is left out."""
     found = []
     for _ in range(times + 1):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        found.append(time.perf_counter() - start)
+        found.append(time.process_time() - start)
     return statistics.median(found[1:])
 
 
@@ -70,16 +72,16 @@ def measure_steps(x: Tensor, y: Tensor) -> None:
     ):
         model = network.trainable(CHIP, fidelity, every=every).float()
         ways[name] = steps(model, x[:BATCH], y[:BATCH])
-    # A multiple of ten steps each, so that every=10 pays for all its solutions: means, not medians.
+    # Ten steps at a time, so that every=10 pays for its solutions.
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for round_ in range(4):
         for name, step in ways.items():
             count = 3 if name == "LINEAR, every=1" else 10
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(count):
                 step()
             if round_:
-                taken[name].append((time.perf_counter() - start) / count)
+                taken[name].append((time.process_time() - start) / count)
     ideal = statistics.median(taken["IDEAL"])
     tiles = sum(programme.placement.tiles for programme in network.programmes.values())
     print(f"784-512-10 on {tiles} tiles, batch {BATCH}, {EPOCH} images per epoch")
@@ -139,6 +141,8 @@ def measure_reestimation(x: Tensor) -> None:
 
 def main() -> None:
     torch.manual_seed(0)
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        sys.exit("set OMP_NUM_THREADS=1: seconds of the CPU add up over threads.")
     torch.set_num_threads(1)
     x, y = torch.rand(IMAGES, 784), torch.randint(10, (IMAGES,))
     measure_steps(x, y)

@@ -64,13 +64,10 @@ class HeldCells:
         self._levels, self._index = levels, levels.index.ravel()[self._order]
         self._gain = memories * (rram.g_lrs - rram.g_hrs)
         self._base = memories * rram.g_hrs + rest
+        # dg/dw of the weight that each cell follows, 0 where it follows none.
         slope = self._gain * sign * level_slopes(programme.encoding)[slot]
-        moving = np.flatnonzero(memories)
-        self._moving = _Moving(
-            cell=torch.from_numpy(moving),
-            weight=torch.from_numpy(source[moving]),
-            slope=torch.from_numpy(slope[moving]),
-        )
+        self._slope = torch.from_numpy(slope)
+        self._weight = torch.from_numpy(np.maximum(source, 0))
 
     def programmed(self, w: FloatArray) -> LayerOnChip:
         """The layer with these normalised weights [groups, inputs, outputs] on the same chip."""
@@ -87,7 +84,7 @@ class HeldCells:
     def __call__(self, w: Tensor) -> Tensor:
         """Conductance of each cell, memories summed, S [cells in order], float64."""
         values = self._values(w.detach().double().cpu().numpy())
-        found: Tensor = _Held.apply(w, values, self._moving)  # type: ignore[no-untyped-call]
+        found: Tensor = _Held.apply(w, values, self._weight, self._slope)  # type: ignore[no-untyped-call]
         return found
 
     def _values(self, w: FloatArray) -> FloatArray:
@@ -102,28 +99,20 @@ class HeldCells:
         return np.asarray(cells[self._order])
 
 
-class _Moving:
-    """The cells that follow a weight: their numbers, the weights' numbers, dg/dw in S."""
-
-    def __init__(self, *, cell: Tensor, weight: Tensor, slope: Tensor) -> None:
-        self.cell, self.weight, self.slope = cell, weight, slope
-
-
 class _Held(torch.autograd.Function):
-    """(w, values, moving cells) -> values, whose gradients go to the weights they follow."""
+    """(w, values, weight and slope of each) -> values, whose gradients go to their weights."""
 
     @staticmethod
-    def forward(ctx: Any, w: Tensor, values: FloatArray, moving: _Moving) -> Tensor:
-        ctx.moving, ctx.like = moving, w.detach()
+    def forward(ctx: Any, w: Tensor, values: FloatArray, weight: Tensor, slope: Tensor) -> Tensor:
+        ctx.weight, ctx.slope, ctx.like = weight, slope, w.detach()
         return torch.from_numpy(values)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        moving, like = ctx.moving, ctx.like
-        along = gradients[0][moving.cell] * moving.slope
-        found = along.new_zeros(like.numel()).index_add_(0, moving.weight, along)
-        return found.view(like.shape).to(like), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        along = gradients[0] * ctx.slope
+        found = along.new_zeros(ctx.like.numel()).index_add_(0, ctx.weight, along)
+        return found.view(ctx.like.shape).to(ctx.like), None, None, None
 
 
 def _tiles(layer: LayerOnChip) -> list[Tile]:

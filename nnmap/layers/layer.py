@@ -124,8 +124,10 @@ class MappedLayer(nn.Module, ABC):
         steps = self.adc.steps(p.tiles, p.cols)
         found = decoders(programme, cell_function(programme.spec, self.fidelity))
         self._slices: list[slice | None] = []
+        self._in_order: list[bool] = []  # whether every read column is decoded once, in turn
         for k, (group, decoder) in enumerate(zip(p.row_groups, found, strict=True)):
             self._slices.append(_as_slice(group.inputs))
+            self._in_order.append(np.array_equal(decoder.column, np.arange(len(group.columns))))
             for name, array in (
                 ("inputs", group.inputs),
                 ("flip", group.flip),
@@ -307,9 +309,9 @@ class MappedLayer(nn.Module, ABC):
                 self.clips.adc_of += i.numel()
                 if y is None:
                     y = i.new_zeros(self.programme.placement.shape.all_outputs, i.shape[1])
-                column, output = self._of_group("column", k), self._of_group("output", k)
-                weight = self._of_group("weight", k) * planes.weight
-                y = y.index_add(0, output, code[column] * weight[:, None])
+                output, weight = self._of_group("output", k), self._of_group("weight", k)
+                entries = code if self._in_order[k] else code[self._of_group("column", k)]
+                y = y.index_add(0, output, entries * (weight * planes.weight)[:, None])
         self.clips.dac_of += x.numel() * self.reads_per_vector(x) // self.dac.planes_per_input
         assert y is not None
         y = y * (self.dac.x_max / self.dac.v_read) + self._shift[:, None]

@@ -149,10 +149,10 @@ def _terms(
         worth = per_ampere[slot] * p.col_share[tile, col] * scale[outputs[output]]
         for memory, (target, stuck, at) in enumerate(planes):
             constant[:, output] += worth * stuck[:, col] * at[:, col]
-            mask, held = slots.setdefault(
-                (slot, copy, memory),
-                (np.zeros_like(constant), np.zeros_like(constant)),
-            )
+            key = slot, copy, memory
+            if key not in slots:
+                slots[key] = np.zeros_like(constant), np.zeros_like(constant)
+            mask, held = slots[key]
             mask[:, output] = worth * stuck[:, col]
             held[:, output] = target[:, col]
     if p.offset:
