@@ -76,8 +76,8 @@ def assemble(
     """
     worst = np.zeros(len(scale))
     for left in net:
-        flat = np.abs(left).reshape(len(scale), -1)
-        np.maximum(worst, flat.max(axis=1, initial=0.0), out=worst)
+        at_nodes = tuple(range(1, left.ndim))
+        np.maximum(worst, np.abs(left).max(axis=at_nodes, initial=0.0), out=worst)
     carries = scale > 0
     floats = bool(np.isnan(v_row).any() or np.isnan(v_col).any())
     return Solution(

@@ -71,7 +71,7 @@ def _interval(row: Mapping[str, Any]) -> Interval:
         low=row["low"] if known else float("-inf"),
         high=row["high"] if known else float("inf"),
         n=row["n"],
-        method=row["method"] or "too few chips",
+        method=row["interval"] or "too few chips",
     )
 
 

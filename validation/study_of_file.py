@@ -26,7 +26,7 @@ from validation.files.chip_sections import StuckSection
 from validation.files.study_file import Point, StudyFile, StudyGrid
 from validation.files.tile_section import tile_spec
 from validation.precision import Precision
-from validation.sources import Perceptron, Source, identify, source_of
+from validation.sources import NetworkIdentity, Perceptron, Source, identify, source_of
 from validation.study import Progress, Study, silent
 
 MEASURES: dict[str, type[Any]] = {
@@ -38,6 +38,7 @@ MEASURES: dict[str, type[Any]] = {
     "write_error": WriteError,
 }
 POINT = 0.01
+UNKNOWN = NetworkIdentity(name="", structure="", weights="", data="")
 
 
 def study_of(grid: StudyGrid, *, progress: Progress = silent) -> Study:
@@ -46,6 +47,8 @@ def study_of(grid: StudyGrid, *, progress: Progress = silent) -> Study:
     Raises InputError where the toolkit refuses what the file says.
     """
     common = grid.common
+    for point in grid.points:  # what the toolkit refuses shows before anything is trained
+        condition_of(point, UNKNOWN)
     found: dict[Any, Source] = {}
     for point in grid.points:
         section = point.file.network
@@ -88,7 +91,7 @@ def _precision(file: StudyFile) -> Precision | None:
     )
 
 
-def condition_of(point: Point, network: Any) -> Condition:
+def condition_of(point: Point, network: NetworkIdentity) -> Condition:
     """The condition of one point of a study."""
     file = point.file
     measure: Measure = file.measure.made(MEASURES, key="measure")

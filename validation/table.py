@@ -16,6 +16,11 @@ from validation.campaign.store import Draw
 from validation.statistics import Interval, holm, paired_difference, t_interval
 
 NUMBER, ERROR = "number", "error"
+# Columns of tables and summaries, by which no axis can be called.
+RESERVED = frozenset(
+    f"{NUMBER} {ERROR} quantity n not_finite failed mean low high interval "
+    "mean_a mean_b difference p p_holm verdict".split()
+)
 INT64 = 2**63
 
 
@@ -34,12 +39,21 @@ class Table:
 
     @classmethod
     def of(cls, draws: Iterable[Draw]) -> "Table":
-        """From a store's rows, in their order. Raises InputError when there are none."""
+        """From a store's rows, in their order.
+
+        Raises InputError when there are none, and for an axis named like a column of tables.
+        """
         rows = list(draws)
         if not rows:
             raise InputError("there are no results to make a table of; run the campaign first.")
         axes = axes_of(rows)
         names = tuple(axes[0])
+        taken_names = sorted(RESERVED & set(names))
+        if taken_names:
+            raise InputError(
+                f"an axis is called {taken_names[0]!r}, as a column of every table is; label it "
+                "otherwise."
+            )
         columns = [_series(name, [one[name] for one in axes]) for name in names]
         columns.append(pl.Series(NUMBER, [row.number for row in rows], dtype=pl.Int64))
         taken = {*names, NUMBER, ERROR}
@@ -64,7 +78,8 @@ class Table:
         quantities: all where None.  interval: of one value per chip, as `Precision.interval` of a
         campaign that ended by it.
         Columns: the axes, `quantity`, `n` chips with a finite value, `not_finite` and `failed`
-        chips, `mean`, `low`, `high` (null where `n` is too small for the interval), `method`.
+        chips, `mean`, `low`, `high` (null where `n` is too small for the interval), `interval` (how
+        it was made).
         Raises InputError for a quantity that there is not.
         """
         wanted = self.quantities if quantities is None else tuple(quantities)
@@ -85,7 +100,7 @@ class Table:
                         "mean": sum(finite) / len(finite) if finite else None,
                         "low": found and found.low,
                         "high": found and found.high,
-                        "method": found and found.method,
+                        "interval": found and found.method,
                     }
                 )
         floats = dict.fromkeys(("mean", "low", "high"), pl.Float64())

@@ -37,6 +37,9 @@ NO_OSDI_NOTICE = (
 )
 
 
+NOTHING_LOADED = "there aren't any circuits loaded"
+
+
 class NgspiceError(RuntimeError):
     """ngspice ran and failed; the message is its own."""
 
@@ -137,17 +140,14 @@ class NgspiceSession:
         osdi: Path | None,
         timeout: float,
     ) -> dict[str, Any]:
-        if self._process is None:
-            self._start()
-        assert self._connection is not None
-        try:
-            self._connection.send(
-                {"netlist": netlist, "command": command, "inputs": inputs, "osdi": osdi}
-            )
-        except BrokenPipeError:
+        request = {"netlist": netlist, "command": command, "inputs": inputs, "osdi": osdi}
+        used = self._process is not None
+        reply = self._reply_to(request, timeout)
+        if used and NOTHING_LOADED in reply.get("error", ""):
+            # After some sequences of circuits a library section is read as nothing; a fresh process
+            # reads it. Which of them does it is not known.
             self.close()
-            raise NgspiceError("the ngspice process is gone; call again for a fresh one.") from None
-        reply = self._receive(timeout)
+            reply = self._reply_to(request, timeout)
         if "osdi" in reply:
             self.close()
             if "no such command" in reply["osdi"]:
@@ -157,6 +157,17 @@ class NgspiceSession:
             self.close()  # an error can leave the library unusable for good
             raise NgspiceError(f"ngspice failed: {reply['error']}")
         return reply
+
+    def _reply_to(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
+        if self._process is None:
+            self._start()
+        assert self._connection is not None
+        try:
+            self._connection.send(request)
+        except BrokenPipeError:
+            self.close()
+            raise NgspiceError("the ngspice process is gone; call again for a fresh one.") from None
+        return self._receive(timeout)
 
     @functools.cached_property
     def has_klu(self) -> bool:

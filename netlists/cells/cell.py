@@ -21,7 +21,8 @@ class Cell(ABC):
     """What stands between a drive line and a sense line at one crossing.
 
     A new kind is a frozen dataclass with its memory in the field `rram`, `n_rram` memories in
-    parallel, and `series`. One with a transistor says what stands at its `gate`.
+    parallel, and `series`. One with a transistor says what stands at its `gate`, whose voltage is
+    its field `v_gate`.
     """
 
     n_rram: ClassVar[int] = 1
@@ -62,13 +63,12 @@ class Cell(ABC):
     def memory_sides(self) -> tuple[bool, ...]:
         """Where its memory may stand, as far as a calibration by parts has to know.
 
-        True for the drive line's side of the transistor. Empty where a cell is not one memory with
-        a current of known form and one transistor.
+        True for the drive line's side of the transistor. Empty where a cell is not memories with a
+        current of known form beside one transistor.
         """
-        kinds = [type(one) for one in self.series]
-        if sorted(kind.__name__ for kind in kinds) != ["Memory", "Transistor"]:
+        if self.rram.bend is None or {type(one) for one in self.series} != {Memory, Transistor}:
             return ()
-        return () if self.rram.bend is None else (kinds[0] is Memory,)
+        return (isinstance(self.series[0], Memory),)
 
     @property
     def files(self) -> Mapping[str, str]:

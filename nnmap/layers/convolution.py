@@ -54,6 +54,11 @@ class MappedConv2d(MappedLayer):
             raise InputError(
                 f"x.shape={tuple(x.shape)} is smaller than the {self.window.kernel} kernel."
             )
+        compiled = self._compiled(x)
+        if compiled is not None:
+            y, clips = compiled.convolve(self.window.pad(self._numbers(x)), self.window.padded)
+            self._count(clips)
+            return y.to(x.dtype)
         parts = [
             y.unflatten(1, (-1, *size)).transpose(0, 1).to(x.dtype)
             for y in self._products(x, self.vectors_of(x))

@@ -12,19 +12,25 @@ from torch import Tensor, nn
 from netlists.errors import InputError
 from nnmap.chip import LayerOnChip
 from nnmap.fidelity.fidelity import Fidelity, cell_function
-from nnmap.fidelity.readers import Reader, columns_of
+from nnmap.fidelity.readers import MatrixReader, Reader, columns_of
+from nnmap.layers.compiled.packing import ReadGroup
+from nnmap.layers.compiled.reads import Clips, CompiledReads, InputDrive
 from nnmap.mapping.converters import Adc, Dac
 from nnmap.mapping.decode import decoders
 from nnmap.mapping.periphery import Periphery
 from nnmap.mapping.placement import RowGroup
 from nnmap.mapping.programme import Programme
+from nnmap.mapping.straight import recorded
 
 CHUNK = 4096  # input vectors multiplied at a time; bounds memory and keeps currents in cache
 
 
 @dataclass(kw_only=True)
 class ClipCount:
-    """Conversions that saturated since the layer was made, and how many there were."""
+    """Conversions that saturated since the layer was made, and how many there were.
+
+    Without a converter there are none.
+    """
 
     dac: int = 0
     dac_of: int = 0
@@ -110,6 +116,7 @@ class MappedLayer(nn.Module, ABC):
         self.reader = reader
         self.clips = ClipCount()
         self.noise = noise
+        self._packed: tuple[MatrixReader, CompiledReads] | None = None
         bias = periphery.bias
         self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float64))
         programme = layer.programme
@@ -166,6 +173,66 @@ class MappedLayer(nn.Module, ABC):
     def row_groups(self) -> tuple[RowGroup, ...]:
         """Tiles by the row voltages that they share."""
         return self.programme.placement.row_groups
+
+    def _compiled(self, x: Tensor) -> CompiledReads | None:
+        """All reads of the layer in one pass, in main memory; None where that cannot be.
+
+        Noise is drawn between product and conversion, and gradients need every step.
+        """
+        reader = self.reader
+        here = self.device.type == "cpu" and self._number.dtype in (torch.float64, torch.float32)
+        if not here or self._noise is not None or recorded(x):
+            return None
+        if not isinstance(reader, MatrixReader):
+            return None
+        if (
+            self._packed is None
+            or self._packed[0] is not reader
+            or (self._packed[1].dtype is not self._number.dtype)
+        ):
+            self._packed = reader, self._pack(reader)
+        return self._packed[1]
+
+    def _pack(self, reader: MatrixReader) -> CompiledReads:
+        gain = self.dac.x_max / self.dac.v_read
+        groups = []
+        for k, group in enumerate(self.row_groups):
+            column, weight = self._of_group("column", k), self._of_group("weight", k)
+            starts = torch.searchsorted(column, torch.arange(len(group.columns) + 1))
+            groups.append(
+                ReadGroup(
+                    inputs=group.inputs,
+                    flip=group.flip,
+                    operator=reader.operator(k).numpy(),
+                    step=None if self.adc.bits is None else self._of_group("step", k).numpy(),
+                    indptr=starts.numpy(),
+                    outputs=self._of_group("output", k).numpy(),
+                    coefficients=(weight * gain).numpy(),
+                )
+            )
+        shape = self.programme.placement.shape
+        bias = self._shift if self.bias is None else self._shift + self.bias
+        table = [0.0, self.dac.v_read] if reader.curve is None else reader.curve.table.numpy()
+        return CompiledReads.of(
+            groups,
+            inputs=shape.all_inputs,
+            outputs=shape.all_outputs,
+            drive=InputDrive(
+                x_max=self.dac.x_max,
+                volts=np.asarray(table, dtype=np.float64),
+                bits=self.dac.bits,
+                serial=self.dac.serial,
+                bipolar=self.dac.negative == "negative drive",
+            ),
+            top=None if self.adc.bits is None else self.adc.top,
+            lowest=self.adc.lowest,
+            bias=bias.detach().numpy(),
+            dtype=self._number.dtype,
+        )
+
+    def _count(self, clips: Clips) -> None:
+        for name in ("dac", "dac_of", "adc", "adc_of"):
+            setattr(self.clips, name, getattr(self.clips, name) + getattr(clips, name))
 
     @property
     def noise(self) -> ReadNoise | None:
@@ -306,13 +373,14 @@ class MappedLayer(nn.Module, ABC):
             for k, i in self._currents(planes):
                 code, clipped = self.adc.convert(i, self._of_group("step", k)[:, None])
                 self.clips.adc += clipped
-                self.clips.adc_of += i.numel()
+                self.clips.adc_of += 0 if self.adc.bits is None else i.numel()
                 if y is None:
                     y = i.new_zeros(self.programme.placement.shape.all_outputs, i.shape[1])
                 output, weight = self._of_group("output", k), self._of_group("weight", k)
                 entries = code if self._in_order[k] else code[self._of_group("column", k)]
                 y = y.index_add(0, output, entries * (weight * planes.weight)[:, None])
-        self.clips.dac_of += x.numel() * self.reads_per_vector(x) // self.dac.planes_per_input
+        if self.dac.bits is not None:
+            self.clips.dac_of += x.numel() * self.reads_per_vector(x) // self.dac.planes_per_input
         assert y is not None
         y = y * (self.dac.x_max / self.dac.v_read) + self._shift[:, None]
         return y if self.bias is None else y + self.bias.to(y.dtype)[:, None]
@@ -355,5 +423,10 @@ class MappedLinear(MappedLayer):
         inputs = self.programme.placement.shape.all_inputs
         if x.ndim < 2 or x.shape[-1] != inputs:
             raise InputError(f"x.shape={tuple(x.shape)} != (batch, inputs)=(*, {inputs}).")
+        compiled = self._compiled(x)
+        if compiled is not None:
+            y, clips = compiled.linear(self._numbers(x).reshape(-1, inputs))
+            self._count(clips)
+            return y.to(x.dtype).view(*x.shape[:-1], -1)
         parts = [y.T.to(x.dtype) for y in self._products(x, self.vectors_of(x))]
         return torch.cat(parts).view(*x.shape[:-1], -1)

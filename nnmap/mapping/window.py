@@ -1,6 +1,6 @@
 """Geometry of a 2-D convolution: images -> the vectors that enter its matrix."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -30,6 +30,11 @@ class Window:
             padding=(left, right, top, bottom),
             padding_mode=mode,
         )
+
+    @property
+    def padded(self) -> "Window":
+        """The window on images that have their padding already."""
+        return replace(self, padding=(0, 0, 0, 0))
 
     def pad(self, x: Tensor) -> Tensor:
         """The images with their padding."""

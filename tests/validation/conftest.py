@@ -21,13 +21,15 @@ TINY = {
 def tiny(tmp_path):
     """The study of seconds, with changes: `tiny({"faults": {"chips": 3}})` is its grid."""
 
-    def made(changes=None, *, settings=(), out="out", beside=tmp_path):
+    def made(changes=None, *, settings=(), out="out", network=None):
         raw = {**TINY, "run": {"out": str(tmp_path / out), "workers": 1}}
         for section, values in (changes or {}).items():
             known = raw.get(section)
             merged = isinstance(values, dict) and isinstance(known, dict)
             raw[section] = {**known, **values} if merged else values
-        return study_grid(raw, beside=beside, settings=settings)
+        if network is not None:
+            raw["network"] = network
+        return study_grid(raw, beside=tmp_path, settings=settings)
 
     return made
 

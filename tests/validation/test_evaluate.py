@@ -7,6 +7,7 @@ import pytest
 from netlists import InputError
 from nnmap.networks.pretrained import images, manifest, train_network
 from validation.evaluate import evaluate, rewrite_report
+from validation.files.study_file import study_grid
 from validation.sources import identify
 from validation.study_of_file import study_of
 
@@ -68,21 +69,17 @@ def test_networks_of_the_catalogue_are_evaluated_with_the_weights_of_a_folder(
     tiny, digits_network, tmp_path
 ):
     folder = tmp_path / "weights"
-    own = {
+    raw = {
+        "name": "named",
         "network": {"name": "digits", "weights": str(folder)},
+        "tile": {"rows": 32, "cols": 32},
+        "cell": {"kind": "1r"},
         "mapping": {"weight_bits": 8, "device_bits": 4},
+        "faults": {"rates": [0.0, 0.2], "chips": 2},
+        "measure": {"images": 50},
+        "audit": {"samples": 0},
+        "run": {"out": str(tmp_path)},
     }
-
-    def changed():
-        grid = tiny({"mapping": own["mapping"]})
-        file = grid.common
-        raw = {**file.model_dump(mode="json", exclude_none=True), "network": own["network"]}
-        return raw
-
-    from validation.files.study_file import study_grid
-
-    raw = {k: v for k, v in changed().items() if k not in ("variant", "mitigation", "variation")}
-    raw["faults"] = {"rates": [0.0, 0.2], "chips": 2}
     grid = study_grid(raw, beside=tmp_path)
     with pytest.raises(InputError, match="xbarverify train digits -o"):
         evaluate(grid)
@@ -95,8 +92,6 @@ def test_networks_of_the_catalogue_are_evaluated_with_the_weights_of_a_folder(
 @pytest.mark.data
 @pytest.mark.ngspice
 def test_shipped_networks_are_those_of_their_manifests(tiny, tmp_path):
-    from validation.files.study_file import study_grid
-
     raw = {
         "name": "lenet",
         "network": {"name": "lenet-mnist"},

@@ -93,7 +93,9 @@ def lenet_plan(**changes):
 def test_plans_take_samples_and_functions_of_ones_own(tmp_path):
     torch.save(lenet(width=0.5).state_dict(), tmp_path / "half.pt")
     np.save(tmp_path / "x.npy", np.ones((3, 784)))
-    plan = lenet_plan(make="nnmap.models:lenet", arguments={"width": 0.5}, sample="x.npy")
+    plan = lenet_plan(
+        make="nnmap.networks.perceptrons:lenet", arguments={"width": 0.5}, sample="x.npy"
+    )
     mapped, _ = mapped_checkpoint(tmp_path / "half.pt", plan, beside=tmp_path)
     assert len(mapping_table(mapped).rows) == 5
 

@@ -109,7 +109,7 @@ def test_a_precision_ends_when_it_is_reached_and_says_images_itself(tmp_path):
     results = study.run(tmp_path)
     summary = results.summarise().to_dicts()
     for row in summary:
-        assert row["method"] == "Hall, sequential"
+        assert row["interval"] == "Hall, sequential"
         assert row["n"] == 60 or max(row["high"] - row["mean"], row["mean"] - row["low"]) <= 0.06
     images = set(results.table()["images"])
     assert len(images) == 1 and 1 <= images.pop() <= 100
@@ -195,7 +195,8 @@ def data():
 def test_a_network_and_data_of_one_s_own(tiny, tmp_path):
     (tmp_path / "mine_study.py").write_text(MINE)
     own = {"make": "mine_study:net", "arguments": {"width": 7}, "data": "mine_study:data"}
-    study = study_of(tiny({"network": own, "measure": {"images": 10}}))
+    grid = tiny({"measure": {"images": 10}}, network=own)
+    study = study_of(grid)
     results = study.run(tmp_path / "out", workers=2)
     assert results.summary.failed == 0 and results.summary.ran == 8
     assert set(results.table()["images"]) == {10}

@@ -167,7 +167,7 @@ def test_summaries_count_what_failed_and_what_is_no_number():
     found = Table.of([*draws, *(draw(conditions[1], number, gone) for number in (20, 21))])
     summary = found.summarise()
     assert summary.columns == [
-        "rows", "quantity", "n", "not_finite", "failed", "mean", "low", "high", "method",
+        "rows", "quantity", "n", "not_finite", "failed", "mean", "low", "high", "interval",
     ]  # fmt: skip
     row = summary.row(by_predicate=(pl.col("rows") == 128) & (pl.col("quantity") == "accuracy"),
                       named=True)  # fmt: skip
@@ -177,9 +177,9 @@ def test_summaries_count_what_failed_and_what_is_no_number():
         (expected.mean, expected.low, expected.high)
     )
     clipped = found.summarise(["clipped"])
-    assert clipped["n"].to_list() == [9, 9] and set(clipped["method"]) == {"t"}
+    assert clipped["n"].to_list() == [9, 9] and set(clipped["interval"]) == {"t"}
     precise = found.summarise(["clipped"], interval=Precision(half_width=1).interval)
-    assert set(precise["method"]) == {"Hall, sequential"}
+    assert set(precise["interval"]) == {"Hall, sequential"}
     assert found.frame["error"].drop_nulls().to_list() == ["OSError: gone"] * 2
 
 
@@ -301,3 +301,9 @@ def test_exports_read_back(grid, tmp_path, name):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         grid.export(tmp_path / "file" / "t.csv")
+
+
+def test_an_axis_named_like_a_column_is_refused():
+    conditions = [Condition(rows=rows, axes={"mean": rows}) for rows in (8, 16)]
+    with pytest.raises(InputError, match="an axis is called 'mean'"):
+        table(conditions)

@@ -14,18 +14,21 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from asyncio import CancelledError
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
 
 from netlists.errors import InputError
 from validation.campaign.task import Failure, Result, Runner, Task, Versions
 
 Outcomes = Generator[tuple[Task[Any], Result], None, None]
 WINDOW = 3  # tasks in flight per thread
-ALLOWED_FAILURES = 10
+ALLOWED_FAILURES = 6
+POLL, TEND = 0.01, 2.0  # seconds between looks for results, and after the workers
 _SETTINGS = {
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
@@ -124,7 +127,14 @@ class Workers:
                 silence_logs=logging.CRITICAL,
             )
         with cluster, Client(cluster, security=security, set_as_default=False) as client:
-            yield _Connected(client=client, where="the cluster of this process", call=attempt)
+
+            def tend() -> None:
+                # dask does not start a process again that dies in its first milliseconds
+                if len(client.scheduler_info().get("workers", {})) < self.n:
+                    cluster.scale(self.n)
+
+            where = "the cluster of this process"
+            yield _Connected(client=client, where=where, call=attempt, tend=tend)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +147,7 @@ class Scheduler:
     Workers must have this program and the versions that the tasks state: a task on another one is
     a failure that says so. Start the scheduler with
     DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING=False and
-    DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=10, and workers with one thread each.
+    DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=6, and workers with one thread each.
     Raises InputError for another kind of address; using it raises InputError when nobody answers.
     """
 
@@ -159,17 +169,20 @@ class Scheduler:
     @contextmanager
     def opened(self) -> Iterator[Backend]:
         """The connection, until the block ends."""
-        from distributed import Client
+        from distributed import Client, Security
 
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        encrypted = self.address.startswith("tls://")
+        if encrypted and not Security().get_connection_args("client")["ssl_context"]:
+            raise InputError(
+                f"{self.address} needs certificates and dask's configuration names none; set "
+                "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY."
+            )
+        self._knock()  # a client that found nobody complains once more when it is collected
         try:
             client = Client(self.address, timeout=self.timeout, set_as_default=False)
         except (OSError, ValueError, TypeError) as problem:
-            raise InputError(
-                f"no scheduler answers at {self.address} within {self.timeout:g} s "
-                f"({problem or type(problem).__name__}); start one with `dask scheduler` or check "
-                "the address."
-            ) from None
+            raise self._silent(problem) from None
         with client:
             try:
                 client.wait_for_workers(1, timeout=self.timeout)
@@ -181,14 +194,37 @@ class Scheduler:
             where = f"the scheduler at {self.address}"
             yield _Connected(client=client, where=where, call=attempt_elsewhere)
 
+    def _knock(self) -> None:
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                place = urlsplit(self.address)
+                with socket.create_connection((place.hostname, place.port or 0), self.timeout):
+                    return
+            except (OSError, ValueError) as problem:
+                if time.monotonic() > deadline:
+                    raise self._silent(problem) from None
+            time.sleep(min(0.2, self.timeout))
+
+    def _silent(self, problem: Exception) -> InputError:
+        return InputError(
+            f"no scheduler answers at {self.address} within {self.timeout:g} s "
+            f"({problem or type(problem).__name__}); start one with `dask scheduler` or check the "
+            "address."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Connected:
-    """A cluster with a connection to it. call: what a worker does with runner and task."""
+    """A cluster with a connection to it.
+
+    call: what a worker does with runner and task.  tend: called now and then while waiting.
+    """
 
     client: Any
     where: str
-    call: Any
+    call: Callable[[Runner, Task[Any]], Result]
+    tend: Callable[[], None] = lambda: None
 
     def opened(self) -> AbstractContextManager[Backend]:
         return nullcontext(self)
@@ -198,9 +234,11 @@ class _Connected:
 
         source = iter(tasks)
         waiting: dict[str, tuple[Task[Any], Any]] = {}
-        finished = as_completed(loop=self.client.loop, with_results=True, raise_errors=False)
+        finished = as_completed(loop=self.client.loop)
 
         def refill() -> None:
+            if self.client.status == "closed":
+                raise self._gone()
             for task in islice(source, max(0, self._window() - len(waiting))):
                 future = self.client.submit(self.call, runner, task, key=task.key, pure=True)
                 waiting[task.key] = task, future
@@ -208,27 +246,46 @@ class _Connected:
 
         try:
             refill()
-            for future, outcome in finished:
+            while waiting:
+                future = self._next(finished)
                 task, _ = waiting.pop(future.key)
-                status = future.status
+                result = self._result(future)
                 future.release()
-                yield task, self._result(status, outcome)
+                yield task, result
                 refill()
         finally:
             for _, future in waiting.values():
                 future.release()
 
+    def _next(self, finished: Any) -> Any:
+        tended = time.monotonic()
+        while not finished.has_ready():
+            time.sleep(POLL)
+            if time.monotonic() > tended + TEND:
+                self.tend()
+                tended = time.monotonic()
+        return next(finished)
+
     def _window(self) -> int:
         # the connection's own last view, which costs no message: workers come and go
-        workers: Mapping[str, Any] = self.client.scheduler_info()["workers"]
+        workers: Mapping[str, Any] = self.client.scheduler_info().get("workers", {})
         return WINDOW * max(1, sum(int(worker["nthreads"]) for worker in workers.values()))
 
-    def _result(self, status: str, outcome: Any) -> Result:
-        if status == "finished" and isinstance(outcome, Result):
-            return outcome
-        if status == "error":  # not the runner's: workers that died, or what could not be sent
-            return Result(failure=Failure.of(outcome[1]))
-        raise InputError(
+    def _result(self, future: Any) -> Result:
+        while True:
+            try:
+                result = future.result(timeout=TEND)
+            except TimeoutError:  # its worker died with it: it is computed again
+                self.tend()
+            except CancelledError:
+                raise self._gone() from None
+            except Exception as problem:  # not the runner's: workers died, or it cannot be sent
+                return Result(failure=Failure.of(problem))
+            else:
+                return cast(Result, result)
+
+    def _gone(self) -> InputError:
+        return InputError(
             f"{self.where} went away; what was finished is kept, and the same command goes on "
             "from there."
         )

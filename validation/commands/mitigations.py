@@ -1,19 +1,26 @@
 """`xbarverify mitigations`."""
 
-from rich.table import Table
-
 from nnmap.mitigations import MITIGATIONS, ChipAgnostic, Mitigation, Needs
 from validation.commands.terminal import out
 
+HEADS = ("name", "stages", "kind", "needs", "source")
+
 
 def command() -> None:
-    """List the mitigations: source, stages, what each may know."""
-    table = Table("name", "source", "stages", "kind", "needs", box=None, padding=(0, 2, 0, 0))
-    for name, kind in MITIGATIONS.items():
-        stages = [
-            s for s in ("train", "place", "tune") if getattr(kind, s) is not getattr(Mitigation, s)
-        ]
-        needs = ", ".join((n.name or "").lower() for n in Needs if n in kind.needs)
-        family = "chip-agnostic" if issubclass(kind, ChipAgnostic) else "chip-specific"
-        table.add_row(name, kind.source, ", ".join(stages), family, needs or "nothing")
-    out.print(table)
+    """List the mitigations: stages, what each may know, source."""
+    lines = [HEADS, *(_line(name, kind) for name, kind in MITIGATIONS.items())]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(HEADS))]
+    for line in lines:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        out.print(text.rstrip(), highlight=False, soft_wrap=True)
+
+
+def _line(name: str, kind: type[Mitigation]) -> tuple[str, ...]:
+    stages = [
+        stage
+        for stage in ("train", "place", "tune")
+        if getattr(kind, stage) is not getattr(Mitigation, stage)
+    ]
+    needs = ", ".join((need.name or "").lower() for need in Needs if need in kind.needs)
+    family = "chip-agnostic" if issubclass(kind, ChipAgnostic) else "chip-specific"
+    return name, ", ".join(stages), family, needs or "nothing", kind.source

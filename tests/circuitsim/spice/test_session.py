@@ -130,3 +130,21 @@ def test_a_transient_starts_where_ic_says_and_ends_where_it_was_asked_to(session
     assert_close(found["a"], 2.0 * np.exp(-found["time"] / 1e-6), 1e-5)
     with pytest.raises(NgspiceError):
         session.transient(deck.replace("c1", "c1 a 0 {undefined}\nc2"), step=1e-8, stop=2e-6)
+
+
+def test_a_process_that_loads_nothing_any_more_is_replaced(session, monkeypatch):
+    """Seen after some sequences of circuits: a library section is then read as nothing."""
+    real, asked = session._reply_to, []
+
+    def reply(request, timeout):
+        asked.append(session._process.pid if session._process else None)
+        nothing = {"error": "Error: there aren't any circuits loaded."}
+        return nothing if len(asked) == 1 else real(request, timeout)
+
+    monkeypatch.setattr(session, "_reply_to", reply)
+    found = session.sweep(DIVIDER, ["vin_0"], np.ones((1, 1)))["vectors"]["b"]
+    assert found == [0.75] and asked[0] is not None and asked[1] is None
+
+    monkeypatch.setattr(session, "_reply_to", lambda *_: {"error": "aren't any circuits loaded"})
+    with pytest.raises(NgspiceError, match="circuits loaded"):
+        session.sweep(DIVIDER, ["vin_0"], np.ones((1, 1)))

@@ -127,6 +127,14 @@ def dask(folder, *arguments):
     return subprocess.Popen(command, stdout=errors, stderr=errors, env={**os.environ, **paths})
 
 
+def address_in(file):
+    deadline = time.monotonic() + 20
+    while not (file.exists() and file.read_text().endswith("}")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return json.loads(file.read_text())["address"]
+
+
 @pytest.fixture
 def cluster(tmp_path):
     """A scheduler's address and two worker processes, which nobody starts again."""
@@ -137,11 +145,7 @@ def cluster(tmp_path):
         started.append(dask(tmp_path, "worker", "--scheduler-file", file, "--nthreads", 1,
                             "--no-nanny", "--host", "127.0.0.1", "--name", name,
                             "--local-directory", tmp_path / name))  # fmt: skip
-    deadline = time.monotonic() + 20
-    while not (file.exists() and file.read_text().endswith("}")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield json.loads(file.read_text())["address"], started[1:], started[0]
+    yield address_in(file), started[1:], started[0]
     for process in started:
         process.kill()
         process.wait()
@@ -162,30 +166,47 @@ class Killing:
 
 def test_a_cluster_of_others_loses_a_worker_and_no_result(cluster, store, log):
     address, (first, _), scheduler = cluster
-    todo = tasks(chips=60, versions=Versions.here())
+    todo = tasks(chips=40, versions=Versions.here())
     backend = Scheduler(address=address, timeout=20)
     runner = Logged(log, seconds=0.05)
     summary = run_campaign(todo, runner, store, backend=backend, on_done=Killing(first, 20))
     assert first.wait() == -signal.SIGKILL
-    assert (summary.ran, summary.failed) == (60, 0) and all_there(store, todo)
-    assert sum(runner.calls().values()) <= 60 + 4  # what the dead one had under way runs again
+    assert (summary.ran, summary.failed) == (40, 0) and all_there(store, todo)
+    assert sum(runner.calls().values()) <= 40 + 4  # what the dead one had under way runs again
 
     other = tasks(rates=(0.7,), chips=2)  # of versions that no worker has
     strange = run_campaign(other, measured, store, backend=backend)
     assert strange.failed == 2 and "has program" in str(strange) and "install" in str(strange)
 
     more = tasks(rates=(0.8,), chips=200, versions=Versions.here())
+    backend = Scheduler(address=address, timeout=2)
     with pytest.raises(InputError, match=f"{address} went away; what was finished is kept"):
         run_campaign(more, runner, store, backend=backend, on_done=Killing(scheduler, 80))
-    assert len(store.draws()) >= 60 + 2
+    assert len(store.draws()) >= 40 + 2
+
+
+def test_a_scheduler_without_workers_is_one_sentence(tmp_path):
+    file = tmp_path / "scheduler.json"
+    process = dask(tmp_path, "scheduler", "--host", "127.0.0.1", "--port", 0,
+                   "--scheduler-file", file)  # fmt: skip
+    address = address_in(file)
+    with pytest.raises(InputError, match=f"{address} has no worker after 1 s; start some"):
+        list(Scheduler(address=address, timeout=1).outcomes(measured, tasks()))
+    process.kill()
+    process.wait()
 
 
 def test_schedulers_that_nobody_runs_are_one_sentence(store):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        for where in (address, address.replace("tcp", "tls"), "tcp://127.0.0.1"):
-            with pytest.raises(InputError, match=r"no scheduler answers at t.* within 0.3 s"):
+        for where, message in (
+            (address, "no scheduler answers at t.* within 0.3 s"),
+            ("tcp://127.0.0.1", "no scheduler answers"),
+            ("tcp://127.0.0.1:port", "no scheduler answers"),
+            (address.replace("tcp", "tls"), "needs certificates"),
+        ):
+            with pytest.raises(InputError, match=message):
                 run_campaign(
                     tasks(), measured, store, backend=Scheduler(address=where, timeout=0.3)
                 )

@@ -1,0 +1,1 @@
+"""All reads of a layer in one compiled pass: drive, product, conversion, decoding."""
