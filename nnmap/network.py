@@ -16,7 +16,8 @@ from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.linear_fit import spread
 from nnmap.fidelity.readers import MAX_SOLVES, MatrixReader, fitted_reader, make_reader
 from nnmap.layers.convolution import MappedConv2d
-from nnmap.layers.layer import MappedLayer, MappedLinear, ReadNoise
+from nnmap.layers.layer import MappedLayer, MappedLinear
+from nnmap.layers.records import ReadNoise
 from nnmap.mapping.converters import Adc
 from nnmap.mapping.periphery import Periphery
 from nnmap.mapping.plan import AdcRange, matches, require_matches

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +14,8 @@ from nnmap.fidelity.fidelity import Fidelity, cell_function
 from nnmap.fidelity.readers import MatrixReader, Reader, columns_of
 from nnmap.layers.compiled.packing import ReadGroup
 from nnmap.layers.compiled.reads import Clips, CompiledReads, InputDrive
+from nnmap.layers.planes import Planes
+from nnmap.layers.records import ClipCount, ReadNoise
 from nnmap.mapping.converters import Adc, Dac
 from nnmap.mapping.decode import decoders
 from nnmap.mapping.periphery import Periphery
@@ -23,68 +24,6 @@ from nnmap.mapping.programme import Programme
 from nnmap.mapping.straight import recorded
 
 CHUNK = 4096  # input vectors multiplied at a time; bounds memory and keeps currents in cache
-
-
-@dataclass(kw_only=True)
-class ClipCount:
-    """Conversions that saturated since the layer was made, and how many there were.
-
-    Without a converter there are none.
-    """
-
-    dac: int = 0
-    dac_of: int = 0
-    adc: int = 0
-    adc_of: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadNoise:
-    """Cycle-to-cycle noise of deviation sigma, relative to each memory's conductance.
-
-    A column current is a sum over independent memories, so its noise is drawn at once, with the
-    deviation sigma sqrt(sum (g v)^2). Exact for ohmic memories on perfect wires; with wires `g` is
-    the effective conductance, and the two memories of a 1T2R cell count as one.
-    """
-
-    sigma: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.sigma < float("inf"):
-            raise InputError(f"ReadNoise: sigma={self.sigma!r} must be finite and at least 0.")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Planes:
-    """Voltages of one read at the layer's inputs, [inputs, vectors], V, None where all are 0.
-
-    straight: what an ordinary row applies.  flipped: what a flipped row applies.
-    weight: what the read's result counts for.
-    """
-
-    weight: float
-    straight: Tensor | None
-    flipped: Tensor | None
-
-    @property
-    def vectors(self) -> int:
-        """Input vectors of the read."""
-        return next(int(v.shape[1]) for v in (self.straight, self.flipped) if v is not None)
-
-    def of_rows(self, group: RowGroup, inputs: Tensor | slice, flip: Tensor) -> Tensor | None:
-        """Voltages of a group's driven rows, [driven, vectors]; None where none is driven."""
-        if not group.flip.any():
-            return None if self.straight is None else self.straight[inputs]
-        if self.straight is None and self.flipped is None:
-            return None
-        some = self.straight if self.straight is not None else self.flipped
-        assert some is not None
-        straight, flipped = (
-            torch.zeros_like(some) if plane is None else plane
-            for plane in (self.straight, self.flipped)
-        )
-        return torch.where(flip[:, None], flipped[inputs], straight[inputs])
 
 
 class MappedLayer(nn.Module, ABC):
