@@ -55,7 +55,7 @@ class MappedLayer(nn.Module, ABC):
         self.reader = reader
         self.clips = ClipCount()
         self.noise = noise
-        self._packed: tuple[MatrixReader, CompiledReads] | None = None
+        self._packed: tuple[MatrixReader, tuple[object, ...], CompiledReads] | None = None
         bias = periphery.bias
         self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float64))
         programme = layer.programme
@@ -124,13 +124,13 @@ class MappedLayer(nn.Module, ABC):
             return None
         if not isinstance(reader, MatrixReader):
             return None
-        if (
-            self._packed is None
-            or self._packed[0] is not reader
-            or (self._packed[1].dtype is not self._number.dtype)
-        ):
-            self._packed = reader, self._pack(reader)
-        return self._packed[1]
+        # Packed anew when what it copied was replaced, converted or written to.
+        copied = [self._number, self._shift, *reader.buffers()]
+        copied += [] if self.bias is None else [self.bias]
+        key = tuple((t.data_ptr(), t.dtype, t._version) for t in copied)
+        if self._packed is None or self._packed[0] is not reader or self._packed[1] != key:
+            self._packed = reader, key, self._pack(reader)
+        return self._packed[2]
 
     def _pack(self, reader: MatrixReader) -> CompiledReads:
         gain = self.dac.x_max / self.dac.v_read

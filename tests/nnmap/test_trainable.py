@@ -645,3 +645,16 @@ def test_faults_are_counted_after_training_as_before():
     then = replace(layer, programme=model.programmed().programmes["0"])
     assert then.stuck() == layer.stuck() and sum(then.stuck().values()) > 0
     assert STUCK.stuck_lrs != STUCK.stuck_hrs
+
+
+def test_a_running_network_sees_what_is_written_to_its_buffers():
+    network, x = mapped(dense(), adc_bits=None), inputs(dense())
+    running = network.on(FAULTY)
+    first = running(x)
+    running[2].bias += 1.0
+    assert_close(running(x), first + 1, EXACT)
+    running[2].reader.operator_0.zero_()
+    then = running(x)
+    assert (then - first - 1).abs().max() > 1e-2
+    running.load_state_dict(network.on(FAULTY).state_dict())
+    assert_close(running(x), first, EXACT)
