@@ -59,7 +59,7 @@ def map_network(
         lambda _, layer: layer if id(layer) not in names else OnTiles(names[id(layer)]),
     )
     network = MappedNetwork(
-        skeleton=skeleton.requires_grad_(False).eval(),  # `trainable` lets it learn
+        skeleton=skeleton.eval(),
         programmes=programmes,
         peripheries=peripheries,
         ranges=Ranges(bits=plan.adc_bits, kind=plan.adc_range, headroom=plan.adc_headroom),

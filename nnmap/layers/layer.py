@@ -57,7 +57,9 @@ class MappedLayer(nn.Module, ABC):
         self.noise = noise
         self._packed: tuple[MatrixReader, tuple[object, ...], CompiledReads] | None = None
         bias = periphery.bias
-        self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float64))
+        if bias is not None:  # a copy: the network that runs shares nothing with what made it
+            bias = bias.detach().to(torch.float64, copy=True)
+        self.register_buffer("bias", bias)
         programme = layer.programme
         self.register_buffer("_shift", torch.from_numpy(programme.shift.copy()), persistent=False)
         # Empty: says where and in which precision the layer computes.

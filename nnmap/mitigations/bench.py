@@ -102,12 +102,12 @@ class Bench:
                 layer.to(dtype)
             return module.to(device)
 
-        def trainable(network: MappedNetwork, every: int) -> TrainableNetwork:
+        def trainable(network: MappedNetwork, every: int) -> TrainableNetwork[MappedNetwork]:
             return with_specs(network, specs).trainable(chip, fidelity, every=every).to(device)
 
         self._mount: Callable[[MappedNetwork], None] = mount
         self._on_chip: Callable[[MappedNetwork], nn.Module] = on_chip
-        self._trainable: Callable[[MappedNetwork, int], TrainableNetwork] = trainable
+        self._trainable: Callable[[MappedNetwork, int], TrainableNetwork[MappedNetwork]] = trainable
 
     def seen_by(self, owner: str, needs: Needs) -> "Bench":
         """The same bench as a method of this name sees it, which declares these needs."""
@@ -115,7 +115,7 @@ class Bench:
             return self
         seen = copy.copy(self)
 
-        def refused(network: MappedNetwork, every: int) -> TrainableNetwork:
+        def refused(network: MappedNetwork, every: int) -> TrainableNetwork[MappedNetwork]:
             raise InputError(
                 f"{owner} asks for CIRCUIT, which it does not declare; add it to its needs."
             )
@@ -171,7 +171,7 @@ class Bench:
         vectors = layer.vectors_of(x) * layer.reads_per_vector(x)
         self.meter.reads += vectors * layer.programme.placement.tiles
 
-    def train(self, network: MappedNetwork, *, every: int = 1) -> TrainableNetwork:
+    def train(self, network: MappedNetwork, *, every: int = 1) -> TrainableNetwork[MappedNetwork]:
         """The network on the chip with its weights as parameters, gradients through its circuit.
 
         For methods that declare CIRCUIT; every: see `MappedNetwork.trainable`.
