@@ -15,6 +15,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.solvers
 	$(BIN)/python -m benchmarks.nonlinear
 	$(BIN)/python -m benchmarks.networks layer
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.training
 
 lint: $(READY)
 	$(BIN)/ruff check .

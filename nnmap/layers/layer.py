@@ -55,9 +55,11 @@ class MappedLayer(nn.Module, ABC):
         self.reader = reader
         self.clips = ClipCount()
         self.noise = noise
-        self._packed: tuple[MatrixReader, CompiledReads] | None = None
+        self._packed: tuple[MatrixReader, tuple[object, ...], CompiledReads] | None = None
         bias = periphery.bias
-        self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float64))
+        if bias is not None:  # a copy: the network that runs shares nothing with what made it
+            bias = bias.detach().to(torch.float64, copy=True)
+        self.register_buffer("bias", bias)
         programme = layer.programme
         self.register_buffer("_shift", torch.from_numpy(programme.shift.copy()), persistent=False)
         # Empty: says where and in which precision the layer computes.
@@ -124,13 +126,13 @@ class MappedLayer(nn.Module, ABC):
             return None
         if not isinstance(reader, MatrixReader):
             return None
-        if (
-            self._packed is None
-            or self._packed[0] is not reader
-            or (self._packed[1].dtype is not self._number.dtype)
-        ):
-            self._packed = reader, self._pack(reader)
-        return self._packed[1]
+        # Packed anew when what it copied was replaced, converted or written to.
+        copied = [self._number, self._shift, *reader.buffers()]
+        copied += [] if self.bias is None else [self.bias]
+        key = tuple((t.data_ptr(), t.dtype, t._version) for t in copied)
+        if self._packed is None or self._packed[0] is not reader or self._packed[1] != key:
+            self._packed = reader, key, self._pack(reader)
+        return self._packed[2]
 
     def _pack(self, reader: MatrixReader) -> CompiledReads:
         gain = self.dac.x_max / self.dac.v_read

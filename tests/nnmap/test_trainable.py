@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from netlists import DefectRates, FaultMap, FaultRates, InputError, Wires
-from nnmap import Chip, Fidelity, MeasuredChip, bnn_mlp, mapped_layers
+from nnmap import Chip, Fidelity, MeasuredChip, bnn_mlp
 from nnmap.layers import held_operators
 from tests.nnmap.small import (
     BROKEN,
@@ -636,7 +636,8 @@ def test_the_network_it_came_from_stays_as_it_is():
     assert torch.equal(network.on(FAULTY)(x), before[0])
     for name, value in network.skeleton.state_dict().items():
         assert torch.equal(value, before[1][name])
-    assert all(len(layer.row_groups) for layer in mapped_layers(network.on()).values())
+    assert not network.on(FAULTY)(x).requires_grad  # what runs on a chip asks for no gradients
+    assert network.trainable(FAULTY).eval()(x).shape == before[0].shape
 
 
 def test_faults_are_counted_after_training_as_before():
@@ -646,3 +647,16 @@ def test_faults_are_counted_after_training_as_before():
     then = replace(layer, programme=model.programmed().programmes["0"])
     assert then.stuck() == layer.stuck() and sum(then.stuck().values()) > 0
     assert STUCK.stuck_lrs != STUCK.stuck_hrs
+
+
+def test_a_running_network_sees_what_is_written_to_its_buffers():
+    network, x = mapped(dense(), adc_bits=None), inputs(dense())
+    running = network.on(FAULTY)
+    first = running(x)
+    running[2].bias += 1.0
+    assert_close(running(x), first + 1, EXACT)
+    running[2].reader.operator_0.zero_()
+    then = running(x)
+    assert (then - first - 1).abs().max() > 1e-2
+    running.load_state_dict(network.on(FAULTY).state_dict())
+    assert_close(running(x), first, EXACT)
