@@ -70,10 +70,9 @@ class HeldCells:
         self._fixed = np.stack([tile.g_reachable for tile in tiles])
         self._as_ordered = np.array_equal(np.stack([t.g for t in tiles]), programme.target)
         sources = CellSources.of(programme.placement, programme.encoding)
-        rram = programme.spec.cell.rram
         self._cell = torch.from_numpy(sources.cell)
         self._weight = torch.from_numpy(sources.weight)
-        self._slope = torch.from_numpy(sources.slope * (rram.g_lrs - rram.g_hrs))
+        self._slope = sources.slope
 
     def programmed(self, w: Tensor) -> LayerOnChip:
         """The layer with these normalised weights [groups, inputs, outputs] on the same chip."""
@@ -85,9 +84,12 @@ class HeldCells:
         held = torch.from_numpy(self._values(layer))
         if not recorded(w):
             return held
-        n = self.layer.programme.spec.cell.n_rram
+        programme = layer.programme
+        n = programme.spec.cell.n_rram
         cells = held.numel() // n
-        along = w.double().ravel()[self._weight] * self._slope
+        ordered = programme.target.reshape(cells, n).sum(axis=1)[self._cell.numpy()]
+        slope = self._slope * programme.cell_levels.memory_per_level(ordered)
+        along = w.double().ravel()[self._weight] * torch.from_numpy(slope)
         change = along.new_zeros(cells).index_add(0, self._cell, along)
         per_memory = change[:, None].expand(cells, n).reshape(held.shape)
         return straight(per_memory * torch.from_numpy(self._healthy), held)

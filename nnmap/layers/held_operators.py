@@ -26,7 +26,7 @@ PROBE = 1e-6  # relative change of a memory by which the slope of a bending cell
 class HeldOperators:
     """Normalised weights [groups, inputs, outputs] -> the operator of every row group.
 
-    At IDEAL the operator is the cells' conductances. At LINEAR it is the exact solution with all
+    At IDEAL the operator is what the cells show. At LINEAR it is the exact solution with all
     wires, and the gradient runs through it by the adjoint; with `every` above 1 the circuit is
     solved every so many calls only, of tiles that changed since, and in between, and in all
     gradients, each cell keeps the share of its conductance that reached the operator then.
@@ -75,10 +75,13 @@ class HeldOperators:
         memories = self.cells(w, layer)
         n = layer.programme.spec.cell.n_rram
         total = memories if n == 1 else memories.sum(dim=3)
-        if self.fidelity is Fidelity.IDEAL:
+        ideal = self.fidelity is Fidelity.IDEAL
+        if ideal and layer.programme.levels == "memory":
             return _by_group(total, layer.programme.placement)
         tiles = [layer.tile(k) for k in range(len(total))]
         g = _cell_conductances(total, tiles)
+        if ideal:
+            return _by_group(g, layer.programme.placement)
         operators = self._solved(g, tiles) if self.every == 1 else self._kept(g, tiles)
         found = _by_group(operators.mT, layer.programme.placement)
         return found if self._fitted is None else self._scaled(found, self._fitted)

@@ -10,7 +10,8 @@ from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.identity import ByContent
 from netlists.tile import TileSpec
-from nnmap.mapping.encode import Encoding, offset_states, state
+from nnmap.mapping.encode import Encoding
+from nnmap.mapping.levels import CellLevels, Levels, cell_levels
 from nnmap.mapping.placement import IntArray, Placement
 
 ROUNDING = 1e-9  # by which a normalised weight may exceed 1
@@ -27,6 +28,7 @@ class Programme(ByContent):
     binary: whether weights are +1 or -1 and nothing between, in training too.
     offset_faults: whether memories of offset columns can be stuck like any other; else they are
         screened when the chip is tested.
+    levels: what levels are evenly spaced in, see `levels`.
 
     Raises InputError where an array does not fit or a weight exceeds 1.
     """
@@ -40,6 +42,7 @@ class Programme(ByContent):
     shift: FloatArray
     binary: bool = False
     offset_faults: bool = True
+    levels: Levels = "cell"
 
     def __post_init__(self) -> None:
         shape = self.placement.shape
@@ -77,19 +80,24 @@ class Programme(ByContent):
         placement: Placement,
         binary: bool = False,
         offset_faults: bool = True,
+        levels: Levels = "cell",
     ) -> "Programme":
-        """The programme of normalised weights [groups, inputs, outputs] at these places."""
+        """The programme of normalised weights [groups, inputs, outputs] at these places.
+
+        Raises MissingToolError without ngspice where levels are those of a cell to be calibrated.
+        """
         outputs = placement.shape.all_outputs
         return cls(
             spec=spec,
             encoding=encoding,
             placement=placement,
             weights=weights,
-            target=conductances(np.asarray(weights), placement, spec, encoding),
+            target=conductances(np.asarray(weights), placement, spec, encoding, levels),
             scale=np.array(np.broadcast_to(scale, outputs)),
             shift=np.zeros(outputs),
             binary=binary,
             offset_faults=offset_faults,
+            levels=levels,
         )
 
     def placed(self, placement: Placement) -> "Programme":
@@ -101,13 +109,18 @@ class Programme(ByContent):
             raise InputError("placed: the placement is of another layer or another encoding.")
         if not placement.rearranges(self.placement):
             placement.require_complete()
-        target = conductances(self.weights, placement, self.spec, self.encoding)
+        target = conductances(self.weights, placement, self.spec, self.encoding, self.levels)
         return replace(self, placement=placement, target=target)
 
     def with_weights(self, weights: FloatArray) -> "Programme":
         """Other normalised weights at the same places."""
-        target = conductances(weights, self.placement, self.spec, self.encoding)
+        target = conductances(weights, self.placement, self.spec, self.encoding, self.levels)
         return replace(self, weights=weights, target=target)
+
+    @property
+    def cell_levels(self) -> CellLevels:
+        """What the levels of its cells are."""
+        return cell_levels(self.spec, self.levels)
 
     @cached_property
     def offset_cells(self) -> np.ndarray:
@@ -118,7 +131,11 @@ class Programme(ByContent):
 
 
 def conductances(
-    weights: FloatArray, placement: Placement, spec: TileSpec, encoding: Encoding
+    weights: FloatArray,
+    placement: Placement,
+    spec: TileSpec,
+    encoding: Encoding,
+    levels: Levels = "cell",
 ) -> FloatArray:
     """Memory conductances of every tile, S [tiles, *g_shape].
 
@@ -130,10 +147,10 @@ def conductances(
             f"a placement on {placement.rows}x{placement.cols} tiles does not fit tiles of "
             f"{spec.rows}x{spec.cols}."
         )
-    matrix = _Cells(weights, placement)
+    matrix, scale = _Cells(weights, placement), cell_levels(spec, levels)
     g = np.empty((placement.tiles, *spec.g_shape))
     for k in range(placement.tiles):
-        g[k] = _tile(matrix, k, spec, encoding)
+        g[k] = _tile(matrix, k, spec, encoding, scale)
     return g
 
 
@@ -151,7 +168,9 @@ class _Cells:
         return found if same.all() else np.where(same, found, np.nan)
 
 
-def _tile(matrix: _Cells, tile: int, spec: TileSpec, encoding: Encoding) -> FloatArray:
+def _tile(
+    matrix: _Cells, tile: int, spec: TileSpec, encoding: Encoding, scale: CellLevels
+) -> FloatArray:
     p = matrix.placement
     rows = np.flatnonzero(p.row_input[tile] >= 0)
     cols = np.flatnonzero(p.col_output[tile] >= 0)
@@ -165,6 +184,6 @@ def _tile(matrix: _Cells, tile: int, spec: TileSpec, encoding: Encoding) -> Floa
             levels = encoding.levels(held)[:, place[chosen], p.col_slot[tile, cols[chosen]]]
             level[np.ix_(rows, cols[chosen])] = levels
     n = spec.cell.n_rram
-    g = np.repeat(state(level, spec.cell)[..., None], n, axis=2)
-    g[:, p.col_slot[tile] == p.slots] = offset_states(spec.cell)
+    g = np.repeat(scale.memory(level)[..., None], n, axis=2)
+    g[:, p.col_slot[tile] == p.slots] = scale.offset_memories()
     return g[..., 0] if n == 1 else g

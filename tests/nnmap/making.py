@@ -47,7 +47,7 @@ def layer_of(chip):
 def held_weights(network, chip=None):
     """What the only layer's devices decode to on a chip, [groups, inputs, outputs]."""
     layer = layer_of(network.on(chip)).on_chip
-    return decoded_weights(layer.programme, layer.reachable())
+    return decoded_weights(layer.programme, layer.shown())
 
 
 def fault_maps(network, chip):

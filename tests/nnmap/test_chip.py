@@ -356,7 +356,7 @@ def test_defects_are_drawn_for_every_tile_of_a_chip():
     assert_close(found, expected, 1e-12)
     linear = network.on(chip, Fidelity.LINEAR)
     assert network_errors(linear, x)["0"].max_steps() < 0.5
-    for g, tile in zip(layer.reachable(), tiles, strict=True):
+    for g, tile in zip(layer.shown(), tiles, strict=True):
         dead = np.isin(tile.access, (Access.OPEN, Access.OFF))
         assert dead.any() and (g[dead] == 0).all()
         assert np.array_equal(g[~dead], tile.g_device[~dead])

@@ -10,7 +10,6 @@ from torch import nn
 from netlists import DefectRates, FaultRates, LognormalSpread, OneR, OneTransistorTwoR
 from nnmap import Chip, LayerOnChip
 from nnmap.mapping.decode import decoded_weights
-from nnmap.mapping.encode import offset_states
 from tests.nnmap.making import (
     ENCODED,
     columns_mixed,
@@ -26,9 +25,9 @@ from tests.tolerances import EXACT, assert_close
 
 def written_out(programme, g):
     """w = sum_k s_k (l_k - m_k), the offset column's share of it as it reads, cell by cell."""
-    p, cell = programme.placement, programme.spec.cell
-    on, off = cell.n_rram * cell.rram.g_lrs, cell.n_rram * cell.rram.g_hrs
-    middle = offset_states(cell).sum()
+    p, levels = programme.placement, programme.cell_levels
+    on, off = levels.on, levels.off
+    middle = levels.shown(levels.offset_memories().sum())
     s, m = programme.encoding.significances, programme.encoding.middles
     shape = p.shape
     w = np.zeros((shape.groups, shape.inputs, shape.outputs))
@@ -91,7 +90,7 @@ def test_faulty_cells_decode_by_the_definition(cell, encoded, seed, groups):
     )
     for changed in (plain, moved):
         programme = only(changed.programmes)
-        g = LayerOnChip(name="", programme=programme, chip=chip).reachable()
+        g = LayerOnChip(name="", programme=programme, chip=chip).shown()
         found = decoded_weights(programme, g)
         assert_close(found, written_out(programme, g), 1e-11)
         assert np.abs(found - held_weights(changed)).max() > 1e-3
