@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from circuitsim import effective_conductance
+from circuitsim import cell_conductance, effective_conductance
 from netlists import (
     Access,
     DefectRates,
@@ -359,7 +359,7 @@ def test_defects_are_drawn_for_every_tile_of_a_chip():
     for g, tile in zip(layer.shown(), tiles, strict=True):
         dead = np.isin(tile.access, (Access.OPEN, Access.OFF))
         assert dead.any() and (g[dead] == 0).all()
-        assert np.array_equal(g[~dead], tile.g_device[~dead])
+        assert np.array_equal(g[~dead], cell_conductance(tile)[~dead])
     # Memories are stuck as on a chip without defects, and varying them leaves defects alone.
     stuck = FaultRates.from_ocr(0.1, 1.0)
     with_both = Chip(rates=stuck, defects=everything, seed=1)
