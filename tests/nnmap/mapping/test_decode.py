@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from netlists import DefectRates, FaultRates, LognormalSpread, OneR, OneTransistorTwoR
+from netlists import DefectRates, FaultRates, LognormalSpread, OneR
 from nnmap import Chip, LayerOnChip
 from nnmap.mapping.decode import decoded_weights
 from tests.nnmap.making import (
     ENCODED,
+    WITH_AND_WITHOUT_TRANSISTOR,
     columns_mixed,
     half_flipped,
     held_weights,
@@ -59,7 +60,7 @@ def network(cell, seed=0, groups=1, **encoded):
     return layer, mapped(layer, x, cell=cell, rows=9, **encoded)
 
 
-@pytest.mark.parametrize("cell", [OneR(), OneTransistorTwoR()], ids=["1r", "1t2r"])
+@pytest.mark.parametrize("cell", WITH_AND_WITHOUT_TRANSISTOR)
 @pytest.mark.parametrize("encoded", ENCODED)
 def test_what_was_written_is_what_is_decoded(cell, encoded):
     layer, plain = network(cell, groups=3, **encoded)
@@ -75,7 +76,7 @@ def test_what_was_written_is_what_is_decoded(cell, encoded):
         assert_close(held_weights(changed), weight, EXACT)
 
 
-@pytest.mark.parametrize("cell", [OneR(), OneTransistorTwoR()], ids=["1r", "1t2r"])
+@pytest.mark.parametrize("cell", WITH_AND_WITHOUT_TRANSISTOR)
 @pytest.mark.parametrize("encoded", ENCODED)
 @settings(max_examples=10)
 @given(seed=st.integers(0, 1000), groups=st.integers(1, 3))

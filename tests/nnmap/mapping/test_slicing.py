@@ -82,6 +82,7 @@ def test_every_slicing_is_exact_integer_arithmetic(weight_bits, device_bits, enc
         assert_close(found.numpy(), (x @ q.T).numpy(), 1e-9, scale=2.0 ** (weight_bits - 1))
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("encoding", ["pair", "offset"])
 def test_two_memories_a_cell_hold_slices_too(encoding):
     layer, x = nn.Linear(9, 4, bias=False).double(), torch.rand(3, 9).double()
