@@ -132,7 +132,7 @@ def inputs_of(chip: nn.Module, images: torch.Tensor, count: int) -> dict[str, li
 def measure(cell_name: str) -> list[dict[str, object]]:
     wires = Wires(r_row_segment=1.0, r_col_segment=1.0)
     spec = TileSpec(rows=64, cols=64, wires=wires, cell=CELLS[cell_name])
-    plan = MappingPlan(spec=spec, weight_bits=8, device_bits=4)
+    plan = MappingPlan(spec=spec, weight_bits=8, device_bits=4, levels="memory")
     data, rng = load("mnist"), np.random.default_rng(0)
     network = map_network(pretrained("lenet-mnist"), plan, rng=rng, sample=data.train_x[:SAMPLE])
     chip = network.on(Chip(rates=FaultRates.from_ocr(0.1, 1.0)))

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from circuitsim import cell_conductance
 from netlists.arrays import FloatArray
 from netlists.defect_rates import DefectRates
 from netlists.defects import Defects
@@ -16,6 +17,7 @@ from netlists.faults import FaultKind, FaultMap, FaultRates
 from netlists.sampling import sample_defects, sample_faults
 from netlists.tile import Tile
 from netlists.variation import RetentionDrift, Variation, vary
+from nnmap.mapping.levels import Levels
 from nnmap.mapping.programme import Programme
 
 # What a random stream of a tile is for; the number is part of its key and never changes.
@@ -184,6 +186,18 @@ def _of_tile(
 HEALTHY = Chip()
 
 
+def shown(tile: Tile, levels: Levels) -> FloatArray:
+    """What each cell of a tile shows on perfect wires, faults and defects applied, S [rows, cols].
+
+    With levels of cells their conductance at the read voltage, with levels of memories that of the
+    memories which their rows reach, those of a cell summed.
+    """
+    if levels == "cell":
+        return cell_conductance(tile)
+    g = tile.g_reachable
+    return g if g.ndim == 2 else np.asarray(g.sum(axis=2))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerOnChip:
     """One layer's programme on a chip: its tiles, drawn when they are asked for."""
@@ -199,16 +213,12 @@ class LayerOnChip:
         """One tile as a circuit sees it."""
         return self.chip.tile(self.name, self.programme, index)
 
-    def reachable(self) -> FloatArray:
-        """Conductances that the rows reach, faults and defects applied, S [tiles, rows, cols].
-
-        Of the memories alone, those of a cell summed: what the cells are at IDEAL.
-        """
+    def shown(self) -> FloatArray:
+        """What the cells are at IDEAL, faults and defects applied, S [tiles, rows, cols]."""
         spec, tiles = self.programme.spec, self.programme.placement.tiles
         found = np.empty((tiles, spec.rows, spec.cols))
         for k in range(tiles):
-            g = self.tile(k).g_reachable
-            found[k] = g if g.ndim == 2 else g.sum(axis=2)
+            found[k] = shown(self.tile(k), self.programme.levels)
         return found
 
     def stuck(self) -> dict[FaultKind, int]:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from netlists.errors import InputError
-from netlists.tile import TileSpec
 from nnmap.chip import HEALTHY, AnyChip, LayerOnChip
 from nnmap.fidelity.extraction import Extraction
 from nnmap.fidelity.fidelity import Fidelity
@@ -170,7 +169,7 @@ class MappedNetwork:
         for name, periphery in peripheries.items():
             programme = self.programmes[name]
             if self.ranges.kind == "full":
-                i_max: float | np.ndarray = full_scale(programme.spec)
+                i_max: float | np.ndarray = full_scale(programme)
             else:
                 i_max = self._range(programme, peaks[name])
             adc = Adc(bits=self.ranges.bits, i_max=i_max, signed=periphery.adc.signed)
@@ -195,9 +194,9 @@ def _continuous(adc: Adc) -> Adc:
     return Adc(bits=None, i_max=1.0, signed=adc.signed)
 
 
-def full_scale(spec: TileSpec) -> float:
-    """Current of a column whose memories are all LRS, all rows at the read voltage, A."""
-    return spec.rows * spec.cell.n_rram * spec.cell.rram.g_lrs * spec.v_read
+def full_scale(programme: Programme) -> float:
+    """Current of a column of cells at LRS as they are at IDEAL, all rows at the read voltage, A."""
+    return programme.spec.rows * programme.cell_levels.on * programme.spec.v_read
 
 
 def _evenly(sample: Tensor, count: int) -> Tensor | None:

@@ -128,6 +128,7 @@ def _programmed(layer: nn.Linear | nn.Conv2d, plan: MappingPlan) -> Programme:
         placement=place(shape, plan.spec, encoding),
         binary=weight_form(layer) is not None and bool((np.abs(w) == 1).all()),
         offset_faults=plan.offset_faults,
+        levels=plan.levels,
     )
 
 

@@ -1,22 +1,19 @@
 """Fidelities, and what each takes a cell's conductance to be."""
 
-from collections.abc import Callable
 from enum import Enum
 
-import numpy as np
-
-from circuitsim.cells.calibrate_secant import calibrate
-from netlists.arrays import FloatArray
-from netlists.cells import is_linear
-from netlists.tile import TileSpec
+from nnmap.mapping.levels import Secant, secant
+from nnmap.mapping.programme import Programme
 
 
 class Fidelity(Enum):
     """What a column current is taken to be.
 
-    IDEAL: G^T v with memory conductances alone, as the papers do: no wires, no transistor. A memory
-    whose transistor is open or off contributes nothing, a shorted transistor leaves the memory as
-    it is, and defects of lines that carry current have no meaning.
+    IDEAL: G^T v on perfect wires, G being what cells show. With levels of cells that is each cell's
+        conductance at the read voltage, its faults and the defects of its transistor included. With
+        levels of memories it is the memories alone, as the papers do: one whose transistor is open
+        or off contributes nothing, a shorted transistor leaves it as it is. Defects of lines that
+        carry current have no meaning.
     LINEAR: one matrix a tile: the exact nodal solution with wires, cells that bend as resistors
         fitted to NONLINEAR (see `linear_fit`).
     NONLINEAR: every read balanced between wires and cells on their calibrated surface or own
@@ -30,15 +27,13 @@ class Fidelity(Enum):
     SPICE = "spice"
 
 
-def cell_function(spec: TileSpec, fidelity: Fidelity) -> Callable[[FloatArray], FloatArray]:
+def cell_function(programme: Programme, fidelity: Fidelity) -> Secant:
     """Total memory conductance, S -> nominal cell conductance, S, by which currents are decoded.
 
     The decoder is digital and belongs to the chip, so that it is one for all fidelities that
-    solve the circuit: each cell's secant at the read voltage.
+    solve the circuit: each cell's secant at the read voltage. At IDEAL it is what cells show there,
+    which differs with levels of memories alone.
     """
-    if fidelity is Fidelity.IDEAL or is_linear(spec.cell):
-        return np.asarray
-    if spec.cell.is_bare:
-        factor = spec.cell.rram.secant_factor(spec.v_read)
-        return lambda g: factor * np.asarray(g)
-    return calibrate(spec.cell, spec.v_read)
+    if fidelity is Fidelity.IDEAL:
+        return programme.cell_levels.shown
+    return secant(programme.spec.cell, programme.spec.v_read)

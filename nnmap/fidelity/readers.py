@@ -159,8 +159,8 @@ def columns_of(placement: Placement, tile: int) -> tuple[slice, np.ndarray]:
 
 
 def ideal_reader(layer: LayerOnChip) -> MatrixReader:
-    """IDEAL: the memories' conductances."""
-    g = layer.reachable()
+    """IDEAL: what the cells show."""
+    g = layer.shown()
     return MatrixReader(
         arranged(layer.programme.placement, [(range(len(g)), g.transpose(0, 2, 1))])
     )

@@ -19,7 +19,7 @@ from netlists.faults import FaultKind
 from netlists.tile import Access, Tile
 from nnmap.chip import LayerOnChip
 from nnmap.mapping.encode import Encoding
-from nnmap.mapping.levels import CellLevels
+from nnmap.mapping.level_table import LevelTable
 from nnmap.mapping.placement import BoolArray, IntArray
 from nnmap.mapping.programme import Programme
 
@@ -49,24 +49,21 @@ class HeldCells:
     def __init__(self, layer: LayerOnChip, order: IntArray | None = None) -> None:
         self.layer = layer
         programme = layer.programme
-        rram, n = programme.spec.cell.rram, programme.spec.cell.n_rram
+        n = programme.spec.cell.n_rram
         self.tiles = _tiles(layer)
         self._as_ordered = _follows(layer, self.tiles)
-        levels = CellLevels.of(programme.placement)
-        self._order = np.arange(levels.index.size) if order is None else order
-        source, slot, sign = (part.ravel()[self._order] for part in levels.sources())
+        table = LevelTable.of(programme.placement)
+        self._order = np.arange(table.index.size) if order is None else order
+        source, slot, sign = (part.ravel()[self._order] for part in table.sources())
         reachable = np.stack([tile.g_reachable for tile in self.tiles])
         healthy = np.stack([_healthy(tile) for tile in self.tiles])
         follows = healthy.reshape(-1, n)[self._order] & (source >= 0)[:, None]
-        rest = np.where(follows, 0.0, reachable.reshape(-1, n)[self._order]).sum(axis=1)
-        memories = follows.sum(axis=1)
-        # Of each cell: _base + _gain times its level.
-        self._levels, self._index = levels, levels.index.ravel()[self._order]
-        self._gain = memories * (rram.g_lrs - rram.g_hrs)
-        self._base = memories * rram.g_hrs + rest
-        # dg/dw of the weight that each cell follows, 0 where it follows none.
-        slope = self._gain * sign * level_slopes(programme.encoding)[slot]
-        self._slope = torch.from_numpy(slope)
+        # Of each cell: what its healthy memories hold, and the rest.
+        self._rest = np.where(follows, 0.0, reachable.reshape(-1, n)[self._order]).sum(axis=1)
+        self._memories = follows.sum(axis=1)
+        self._table, self._index = table, table.index.ravel()[self._order]
+        # d level / dw of the weight that each cell follows, 0 where it follows none.
+        self._slope = self._memories * sign * level_slopes(programme.encoding)[slot]
         self._weight = torch.from_numpy(np.maximum(source, 0))
 
     def programmed(self, w: FloatArray) -> LayerOnChip:
@@ -83,16 +80,25 @@ class HeldCells:
 
     def __call__(self, w: Tensor) -> Tensor:
         """Conductance of each cell, memories summed, S [cells in order], float64."""
-        values = self._values(w.detach().double().cpu().numpy())
-        found: Tensor = _Held.apply(w, values, self._weight, self._slope)  # type: ignore[no-untyped-call]
+        weights = w.detach().double().cpu().numpy()
+        levels = self._table.table(weights, self.layer.programme.encoding)
+        values, slope = self._values(weights, levels), self._memory_slope(levels)
+        found: Tensor = _Held.apply(w, values, self._weight, slope)  # type: ignore[no-untyped-call]
         return found
 
-    def _values(self, w: FloatArray) -> FloatArray:
+    def _memory_slope(self, levels: FloatArray) -> Tensor:
+        """dg/dw of each cell, g of its memories summed, S."""
+        programme = self.layer.programme
+        of_cells = programme.cell_levels
+        total = programme.spec.cell.n_rram * of_cells.memory(levels)
+        return torch.from_numpy(self._slope * of_cells.memory_per_level(total)[self._index])
+
+    def _values(self, w: FloatArray, levels: FloatArray) -> FloatArray:
         programme = self.layer.programme
         if self._as_ordered:
-            found = self._levels.table(w, programme.encoding)[self._index]
-            found *= self._gain
-            found += self._base
+            found = programme.cell_levels.memory(levels)[self._index]
+            found *= self._memories
+            found += self._rest
             return found
         reachable = np.stack([tile.g_reachable for tile in self.tiles_of(w)])
         cells = reachable.reshape(-1, programme.spec.cell.n_rram).sum(axis=1)

@@ -28,7 +28,7 @@ PROBE = 1e-6  # relative change of a memory by which the slope of a bending cell
 class HeldOperators:
     """Normalised weights [groups, inputs, outputs] -> the operator of every row group.
 
-    At IDEAL the operator is the cells' conductances. At LINEAR it is the exact solution with all
+    At IDEAL the operator is what the cells show. At LINEAR it is the exact solution with all
     wires, and the gradient runs through it by the adjoint; with `every` above 1 the circuit is
     solved every so many calls only, of tiles that changed since, and in between, and in all
     gradients, each cell keeps the share of its conductance that reached the operator then.
@@ -54,12 +54,18 @@ class HeldOperators:
         self.layer, self.fidelity, self.every = layer, fidelity, every
         p = layer.programme.placement
         self._shapes = [(len(g.rows), len(g.columns)) for g in p.row_groups]
-        if fidelity is Fidelity.IDEAL:
-            self.cells = HeldCells(layer, _entries(p, turned=False))
+        self._bends = not is_linear(layer.programme.spec.cell)
+        ideal = fidelity is Fidelity.IDEAL
+        # At IDEAL cells are what they show, which may be what their memories hold.
+        self._as_they_are = ideal and (not self._bends or layer.programme.levels == "memory")
+        entries = _entries(p, turned=not ideal)
+        if self._as_they_are:
+            self.cells = HeldCells(layer, entries)
             return
         self.cells = HeldCells(layer)
-        self._order = torch.from_numpy(_entries(p, turned=True))
-        self._bends = not is_linear(layer.programme.spec.cell)
+        self._order = torch.from_numpy(entries)
+        if ideal:
+            return
         self._gains = gains
         self._resistors = [as_resistors(t, np.zeros((p.rows, p.cols))) for t in self.cells.tiles]
         self._require_solvable()
@@ -86,12 +92,14 @@ class HeldOperators:
     def __call__(self, w: Tensor) -> list[Tensor]:
         """Operators, S [driven, read columns] per row group, float64."""
         cells = self.cells(w)
-        if self.fidelity is Fidelity.IDEAL:
-            return self._by_group(cells)
         p = self.layer.programme.placement
+        if self._as_they_are:
+            return self._by_group(cells)
         g = cells.view(p.tiles, p.rows, p.cols)
         if self._bends:
             g = _cell_conductances(g, self.cells.tiles_of(w.detach().double().cpu().numpy()))
+        if self.fidelity is Fidelity.IDEAL:
+            return self._by_group(g.reshape(-1)[self._order])
         operators = self._solved(g) if self.every == 1 else self._kept(g)
         found = self._by_group(operators.reshape(-1)[self._order])
         if self._gains is None:

@@ -70,7 +70,7 @@ class MappedLayer(nn.Module, ABC):
         """Index, decoder and converter buffers of every row group."""
         p = programme.placement
         steps = self.adc.steps(p.tiles, p.cols)
-        found = decoders(programme, cell_function(programme.spec, self.fidelity))
+        found = decoders(programme, cell_function(programme, self.fidelity))
         self._slices: list[slice | None] = []
         self._in_order: list[bool] = []  # whether every read column is decoded once, in turn
         for k, (group, decoder) in enumerate(zip(p.row_groups, found, strict=True)):

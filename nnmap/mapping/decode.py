@@ -29,7 +29,7 @@ class Decoder:
 def decoders(programme: Programme, g_cell: CellFunction) -> tuple[Decoder, ...]:
     """The decoder of every row group; g_cell: cell conductance over that of its memories, S."""
     p = programme.placement
-    readout = Readout.of(programme.spec.cell, g_cell)
+    readout = Readout.of(programme.cell_levels, g_cell)
     direct, against = readout.per_ampere(programme.encoding), np.zeros(p.slots)
     if p.offset:
         against = readout.per_offset_ampere(programme.encoding)
@@ -68,14 +68,16 @@ def _decoder(
 def decoded_weights(programme: Programme, g: FloatArray) -> FloatArray:
     """The weights that cells of these conductances read as, [groups, inputs, outputs].
 
-    g: of each cell between its lines on perfect wires, S [tiles, rows, cols], memories summed.
+    g: what each cell shows, S [tiles, rows, cols]; see `LayerOnChip.shown`.
     This is what a row driven alone reads, before any converter: a stuck cell of an offset column
     shifts every weight of its row, which overwriting weights one by one would miss. Failures at
     cells that hold no weight, between groups that share a tile, do not appear here.
     """
     p, shape = programme.placement, programme.placement.shape
     found = np.zeros((shape.all_inputs, shape.all_outputs))
-    for group, decoder in zip(p.row_groups, decoders(programme, np.asarray), strict=True):
+    for group, decoder in zip(
+        p.row_groups, decoders(programme, programme.cell_levels.shown), strict=True
+    ):
         side_by_side = np.concatenate(list(g[group.tiles]), axis=1)
         read = side_by_side[np.ix_(group.rows, group.columns)]
         terms = read[:, decoder.column] * decoder.weight * np.where(group.flip, -1.0, 1.0)[:, None]

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from netlists.arrays import FloatArray
-from netlists.cells import Cell
 from netlists.errors import InputError
+from nnmap.mapping.levels import CellLevels
 
 # Total memory conductance of a cell, S -> conductance of the cell between its lines, S.
 CellFunction = Callable[[FloatArray], FloatArray]
@@ -89,9 +89,9 @@ class Balanced:
 class Unbalanced:
     """One column per weight; the tile's offset column is subtracted from all others.
 
-    With one memory per cell the offset memory is programmed half-way between HRS and LRS; with two,
-    one to each. The transistor shifts that cell a little off the middle of its neighbours' range;
-    the subtraction weighs it by the nominal ratio, a constant of the design.
+    With one memory per cell the offset cell is programmed to a level of a half; with two, one
+    memory to each state, which a transistor shifts a little off the middle of the neighbours'
+    range. The subtraction weighs the cell by its nominal conductance, a constant of the design.
     """
 
     name: ClassVar[str] = "offset"
@@ -113,19 +113,6 @@ def encoding(name: str) -> Encoding:
     return ENCODINGS[name]
 
 
-def state(level: FloatArray, cell: Cell) -> FloatArray:
-    """Conductance of a memory at `level` between HRS (0) and LRS (1), S."""
-    g_hrs, g_lrs = cell.rram.g_hrs, cell.rram.g_lrs
-    return g_hrs + level * (g_lrs - g_hrs)
-
-
-def offset_states(cell: Cell) -> FloatArray:
-    """Conductances of the memories of an offset cell, S [n_rram]: half-way, or LRS and HRS."""
-    if cell.n_rram == 1:
-        return state(np.array([0.5]), cell)
-    return np.array([cell.rram.g_lrs, cell.rram.g_hrs])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Readout:
     """What a volt on a cell adds to a column's current, nominally, A: the decoder's constants.
@@ -138,10 +125,12 @@ class Readout:
     offset: float
 
     @classmethod
-    def of(cls, cell: Cell, g_cell: CellFunction) -> "Readout":
+    def of(cls, levels: CellLevels, g_cell: CellFunction) -> "Readout":
         """The constants of a cell; g_cell: its conductance over that of its memories."""
+        cell = levels.cell
         total = [cell.n_rram * cell.rram.g_lrs, cell.n_rram * cell.rram.g_hrs]
-        on, off, offset = g_cell(np.array([*total, float(offset_states(cell).sum())])).tolist()
+        offset_cell = float(levels.offset_memories().sum())
+        on, off, offset = g_cell(np.array([*total, offset_cell])).tolist()
         return cls(on=on, off=off, offset=offset)
 
     def per_ampere(self, encoding: Encoding) -> FloatArray:

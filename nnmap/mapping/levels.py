@@ -1,89 +1,141 @@
-"""Which level each cell is to hold, as an index into a table made of the weights."""
+"""What a level between HRS and LRS means: what the memories of a cell are to hold for it.
 
+A controller writes and verifies a cell through its transistor, so that levels lie evenly in what
+the cell shows: its conductance between its two lines at the read voltage, the memory's target found
+by inverting the calibrated cell ("cell"). Papers space them evenly in what the memory holds, as if
+nothing stood in series with it ("memory"); a transistor then bends them. HRS and LRS are the same
+states either way, and so are all levels of a bare memory, whose cell is proportional to it.
+
+Of two memories in parallel (1T2R) both hold the same, so that the cell shows the level.
+"""
+
+import functools
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from circuitsim.cells.calibrate_secant import calibrate
 from netlists.arrays import FloatArray
 from netlists.cells import Cell
-from nnmap.mapping.encode import Encoding, offset_states, state
-from nnmap.mapping.placement import IntArray, Placement
+from netlists.errors import InputError
+from netlists.tile import TileSpec
+
+Levels = Literal["cell", "memory"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+class Secant(Protocol):
+    """Total memory conductance, S -> conductance of the cell between its lines, S."""
+
+    def __call__(self, g_memory: ArrayLike, /) -> FloatArray:
+        """The cell's conductance."""
+        ...
+
+    def inverse(self, g_cell: ArrayLike, /) -> FloatArray:
+        """The memories' conductance; raises InputError for what they cannot reach."""
+        ...
+
+    def slope(self, g_memory: ArrayLike, /) -> FloatArray:
+        """Derivative of the cell's conductance."""
+        ...
+
+
+@dataclass(frozen=True)
+class Proportional:
+    """A cell that has `factor` times the conductance of its memories."""
+
+    factor: float = 1.0
+
+    def __call__(self, g_memory: ArrayLike) -> FloatArray:
+        """See `Secant`."""
+        return np.asarray(g_memory, dtype=np.float64) * self.factor
+
+    def inverse(self, g_cell: ArrayLike) -> FloatArray:
+        """See `Secant`."""
+        return np.asarray(g_cell, dtype=np.float64) / self.factor
+
+    def slope(self, g_memory: ArrayLike) -> FloatArray:
+        """See `Secant`."""
+        return np.full(np.shape(g_memory), self.factor)
+
+
+def secant(cell: Cell, v_read: float) -> Secant:
+    """A cell at its nominal read voltage, V: calibrated where more than a memory stands in it.
+
+    Raises MissingToolError without ngspice where a calibration needs it.
+    """
+    if cell.is_bare:
+        return Proportional(cell.rram.secant_factor(v_read))
+    return calibrate(cell, v_read)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CellLevels:
-    """The levels of the cells of some tiles, in the numbers of a table.
+    """Levels of one kind of cell; see `cell_levels`.
 
-    The table lists the levels of the weights from `inputs`, input by input, output by output, slot
-    by slot; then, where cells hold negatives, those of the negative weights; then those of no
-    weight, [slots]; then 0, at which rows and columns out of use are left.
-
-    inputs: of all groups, rising.  index: number of each cell's level, [tiles, rows, cols].
+    shown: total memory conductance, S, to the conductance in which levels lie evenly, S: the cell's
+        for levels="cell", the memories' own for "memory". It is what cells are at IDEAL.
     """
 
-    placement: Placement
-    inputs: IntArray
-    index: IntArray
-    negatives: bool
+    cell: Cell
+    levels: Levels
+    shown: Secant
 
-    @classmethod
-    def of(cls, placement: Placement, tiles: slice = slice(None)) -> "CellLevels":
-        """Of these tiles of a placement."""
-        p, shape = placement, placement.shape
-        i, o = p.row_input[tiles, :, None], p.col_output[tiles, None, :]
-        share, flip = p.col_share[tiles, None, :], p.row_flip[tiles, :, None]
-        in_use = (i >= 0) & (o >= 0)
-        same = i // shape.inputs == o // shape.outputs
-        inputs = np.unique(i[i >= 0])
-        # Where a row is not driven, the place is that of any other and not used.
-        place = np.minimum(np.searchsorted(inputs, i), max(0, len(inputs) - 1))
-        weights = len(inputs) * shape.outputs * p.slots
-        slot = p.col_slot[tiles, None, :]
-        held = (place * shape.outputs + o % shape.outputs) * p.slots + slot
-        negative = (flip ^ (share < 0)) & in_use & same
-        negatives = bool(negative.any())
-        held += weights * negative
-        nothing = weights * (1 + negatives)
-        index = np.where(in_use, np.where(same, held, nothing + slot), nothing + p.slots)
-        return cls(placement=p, inputs=inputs, index=index, negatives=negatives)
+    @property
+    def on(self) -> float:
+        """What a cell with all memories LRS shows, S."""
+        return float(self.shown(self.cell.n_rram * self.cell.rram.g_lrs))
 
-    def table(self, weights: FloatArray, encoding: Encoding) -> FloatArray:
-        """The table, for normalised weights [groups, inputs, outputs] of the whole layer."""
-        w = weights.reshape(-1, weights.shape[2])
-        if len(self.inputs) < len(w):
-            w = w[self.inputs]
-        parts = [encoding.levels(w)]
-        if self.negatives:
-            parts.append(encoding.levels(-w))
-        parts += [encoding.levels(np.array(np.nan)), np.zeros(1)]
-        return np.concatenate([part.ravel() for part in parts])
+    @property
+    def off(self) -> float:
+        """What a cell with all memories HRS shows, S."""
+        return float(self.shown(self.cell.n_rram * self.cell.rram.g_hrs))
 
-    def sources(self) -> tuple[IntArray, IntArray, FloatArray]:
-        """(weight, slot, sign) of every cell, [tiles, rows, cols] each; weight -1 where none.
+    def memory(self, level: FloatArray) -> FloatArray:
+        """Conductance of each memory of a cell at `level` between HRS (0) and LRS (1), S.
 
-        weight: counted through [groups, inputs, outputs].  sign: -1 where the negative is held.
+        Raises InputError for a level that the memories cannot make the cell show.
         """
-        p = self.placement
-        outputs = p.shape.outputs
-        weights = len(self.inputs) * outputs * p.slots
-        holds = self.index < weights * (1 + self.negatives)
-        entry, slot = np.divmod(self.index % max(1, weights), p.slots)
-        weight = self.inputs[entry // outputs] * outputs + entry % outputs if weights else entry
-        sign = np.where(self.index < weights, 1.0, -1.0)
-        return np.where(holds, weight, -1), np.where(holds, slot, 0), sign
+        g_hrs, g_lrs = self.cell.rram.g_hrs, self.cell.rram.g_lrs
+        if isinstance(self.shown, Proportional):
+            return g_hrs + level * (g_lrs - g_hrs)
+        between = (level > 0) & (level < 1)
+        found = np.where(level > 0, g_lrs, g_hrs)
+        shown = self.off + level[between] * (self.on - self.off)
+        found[between] = self.shown.inverse(shown) / self.cell.n_rram
+        return found
 
-    def memories(self, levels: FloatArray, cell: Cell, tiles: slice = slice(None)) -> FloatArray:
-        """Conductances of the memories at these levels [tiles, rows, cols], S [tiles, *g_shape].
+    def offset_memories(self) -> FloatArray:
+        """Conductances of the memories of an offset cell, S [n_rram]: half-way, or LRS and HRS.
 
-        Offset columns are at mid-range in every row, whatever the levels say.
+        Two memories make a mid-range cell of their two states, with nothing between to be written.
         """
-        n = cell.n_rram
-        g = state(levels, cell)
-        offset = self.placement.col_slot[tiles] == self.placement.slots
-        if n > 1:
-            g = np.repeat(g[..., None], n, axis=3)
-        if offset.any():
-            middle = offset_states(cell)
-            tile, col = np.nonzero(offset)
-            g[tile, :, col] = middle[0] if n == 1 else middle
-        return g
+        if self.cell.n_rram == 1:
+            return self.memory(np.array([0.5]))
+        return np.array([self.cell.rram.g_lrs, self.cell.rram.g_hrs])
+
+    def memory_per_level(self, g: FloatArray) -> FloatArray:
+        """What each memory of a cell gains per unit of level, S, at memories of g in total, S."""
+        return np.asarray((self.on - self.off) / (self.cell.n_rram * self.shown.slope(g)))
+
+
+@functools.lru_cache(maxsize=64)
+def _cell_levels(cell: Cell, v_read: float, levels: Levels) -> CellLevels:
+    shown: Secant = Proportional() if levels == "memory" else secant(cell, v_read)
+    found = CellLevels(cell=cell, levels=levels, shown=shown)
+    if not found.off < found.on:
+        raise InputError(
+            f"{type(cell).__name__} shows {found.off:.6g} S at HRS and {found.on:.6g} S at LRS, at "
+            f"{v_read:g} V: no levels lie between; raise the gate voltage."
+        )
+    return found
+
+
+def cell_levels(spec: TileSpec, levels: Levels) -> CellLevels:
+    """Levels of the cells of a tile, at its read voltage.
+
+    Raises InputError for a cell whose LRS shows no more than its HRS, MissingToolError without
+    ngspice where the cell must be calibrated.
+    """
+    return _cell_levels(spec.cell, spec.v_read, levels)

@@ -13,6 +13,7 @@ from netlists.tile import TileSpec
 from nnmap.mapping.converters import MAX_BITS, Negative
 from nnmap.mapping.encode import Encoding, outputs_per_tile
 from nnmap.mapping.encode import encoding as encoding_named
+from nnmap.mapping.levels import Levels
 from nnmap.mapping.slicing import Slicing, sliced
 
 InputMode = Literal["parallel", "serial"]
@@ -26,13 +27,16 @@ class MappingPlan:
 
     spec: the tile.  encoding: "pair" or "offset".
     weight_bits, device_bits: fixed-point weights over devices of that many bits (see `slicing`);
-        without weight_bits a device holds any value between its states. device_bits is
-        weight_bits where left out: one device.
+        without weight_bits a device holds any value between its states. Where device_bits is left
+        out one device holds a weight, or each sign of it: weight_bits with an offset column, one
+        less in pairs, whose columns are the sign.
+    levels: "cell", levels evenly spaced in the conductance that cells show at the read voltage, or
+        "memory", in that of the memories behind their transistors, as papers assume.
     dac_bits, adc_bits: converter resolution; None leaves a converter out.
     inputs: "parallel" for one voltage per input, "serial" for one bit at a time.
     negative: how negative inputs and flipped rows are driven, see `converters.Dac`.
     adc_range: "shared", one range per layer, and "column", one per column, are set from the sample;
-        "full" is the current of a column of LRS memories with all rows driven.
+        "full" is the current of a column of LRS cells with all rows driven.
     adc_headroom: sampled converter range over the largest fault-free column current seen; faults
         raise currents, and what exceeds the range saturates and is counted.
     offset_faults: whether the offset column's memories can be stuck like any other.
@@ -52,6 +56,7 @@ class MappingPlan:
     encoding: str = "pair"
     weight_bits: int | None = None
     device_bits: int | None = None
+    levels: Levels = "cell"
     dac_bits: int | None = 8
     inputs: InputMode = "parallel"
     negative: Negative = "second read"
@@ -68,6 +73,7 @@ class MappingPlan:
     def __post_init__(self) -> None:
         for name, choices in (
             ("inputs", get_args(InputMode)),
+            ("levels", get_args(Levels)),
             ("negative", get_args(Negative)),
             ("adc_range", get_args(AdcRange)),
         ):
@@ -120,7 +126,9 @@ class MappingPlan:
                     f"device_bits={self.device_bits} slices fixed-point weights; set weight_bits."
                 )
             return encoding_named(self.encoding)
-        device_bits = self.weight_bits if self.device_bits is None else self.device_bits
+        device_bits = self.device_bits
+        if device_bits is None:
+            device_bits = self.weight_bits - (self.encoding == "pair")
         return sliced(self.encoding, Slicing(weight_bits=self.weight_bits, device_bits=device_bits))
 
     def chooses(self, name: str, layer: nn.Module) -> bool:

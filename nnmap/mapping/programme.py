@@ -11,7 +11,8 @@ from netlists.errors import InputError
 from netlists.identity import ByContent
 from netlists.tile import TileSpec
 from nnmap.mapping.encode import Encoding
-from nnmap.mapping.levels import CellLevels
+from nnmap.mapping.level_table import LevelTable
+from nnmap.mapping.levels import CellLevels, Levels, cell_levels
 from nnmap.mapping.placement import Placement
 
 TOGETHER = 64  # tiles filled at a time; bounds memory
@@ -30,6 +31,7 @@ class Programme(ByContent):
     binary: whether weights are +1 or -1 and nothing between, in training too.
     offset_faults: whether memories of offset columns can be stuck like any other; else they are
         screened when the chip is tested.
+    levels: what levels are evenly spaced in, see `levels`.
 
     Raises InputError where an array does not fit or a weight exceeds 1.
     """
@@ -43,6 +45,7 @@ class Programme(ByContent):
     shift: FloatArray
     binary: bool = False
     offset_faults: bool = True
+    levels: Levels = "cell"
 
     def __post_init__(self) -> None:
         shape = self.placement.shape
@@ -80,19 +83,24 @@ class Programme(ByContent):
         placement: Placement,
         binary: bool = False,
         offset_faults: bool = True,
+        levels: Levels = "cell",
     ) -> "Programme":
-        """The programme of normalised weights [groups, inputs, outputs] at these places."""
+        """The programme of normalised weights [groups, inputs, outputs] at these places.
+
+        Raises MissingToolError without ngspice where levels are those of a cell to be calibrated.
+        """
         outputs = placement.shape.all_outputs
         return cls(
             spec=spec,
             encoding=encoding,
             placement=placement,
             weights=weights,
-            target=conductances(np.asarray(weights), placement, spec, encoding),
+            target=conductances(np.asarray(weights), placement, spec, encoding, levels),
             scale=np.array(np.broadcast_to(scale, outputs)),
             shift=np.zeros(outputs),
             binary=binary,
             offset_faults=offset_faults,
+            levels=levels,
         )
 
     def placed(self, placement: Placement) -> "Programme":
@@ -104,13 +112,18 @@ class Programme(ByContent):
             raise InputError("placed: the placement is of another layer or another encoding.")
         if not placement.rearranges(self.placement):
             placement.require_complete()
-        target = conductances(self.weights, placement, self.spec, self.encoding)
+        target = conductances(self.weights, placement, self.spec, self.encoding, self.levels)
         return replace(self, placement=placement, target=target)
 
     def with_weights(self, weights: FloatArray) -> "Programme":
         """Other normalised weights at the same places."""
-        target = conductances(weights, self.placement, self.spec, self.encoding)
+        target = conductances(weights, self.placement, self.spec, self.encoding, self.levels)
         return replace(self, weights=weights, target=target)
+
+    @property
+    def cell_levels(self) -> CellLevels:
+        """What the levels of its cells are."""
+        return cell_levels(self.spec, self.levels)
 
     @cached_property
     def offset_cells(self) -> np.ndarray:
@@ -121,7 +134,11 @@ class Programme(ByContent):
 
 
 def conductances(
-    weights: FloatArray, placement: Placement, spec: TileSpec, encoding: Encoding
+    weights: FloatArray,
+    placement: Placement,
+    spec: TileSpec,
+    encoding: Encoding,
+    levels: Levels = "cell",
 ) -> FloatArray:
     """Memory conductances of every tile, S [tiles, *g_shape].
 
@@ -133,10 +150,10 @@ def conductances(
             f"a placement on {placement.rows}x{placement.cols} tiles does not fit tiles of "
             f"{spec.rows}x{spec.cols}."
         )
+    of_cells = cell_levels(spec, levels)
     g = np.empty((placement.tiles, *spec.g_shape))
     for first in range(0, placement.tiles, TOGETHER):
         tiles = slice(first, first + TOGETHER)
-        cells = CellLevels.of(placement, tiles)
-        levels = cells.table(weights, encoding)[cells.index]
-        g[tiles] = cells.memories(levels, spec.cell, tiles)
+        table = LevelTable.of(placement, tiles)
+        g[tiles] = table.memories(table.table(weights, encoding), of_cells, tiles)
     return g

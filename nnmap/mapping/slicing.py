@@ -13,12 +13,14 @@ offset:  q + 2^(b-1) has b bits, all in one set of columns; the tile's last colu
 With offset encoding, b = 8, s = 8 is the single 8-bit device of drop-connect (Section III), b = 16
 with s = 1 or s = 2 the sixteen SLC or eight 2-bit MLC devices of rramedy (Section V), and b = 8,
 s = 4 the two 4-bit devices of remeco (Table 2). With pair encoding, s = b - 1 is one device per
-sign; stuck at HRS it leaves a weight of 0, as drop-connect's faults do. Offset binary is two's
+sign; stuck at HRS it leaves a weight of 0, as drop-connect's faults do. Devices of more bits than
+that hold the same 2^(b-1) levels, from HRS to LRS, so that a device stuck at LRS reads as the
+largest weight and not as twice that. Offset binary is two's
 complement with the sign bit inverted, so the same device failures give the same weight errors, of
 either sign for that bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -139,7 +141,8 @@ class SlicedOffset:
 def sliced(name: str, slicing: Slicing) -> Encoding:
     """The encoding of that name ("pair" or "offset") with these slices."""
     if name == "pair":
-        return SlicedPair(slicing=slicing)
+        bits = min(slicing.device_bits, slicing.weight_bits - 1)
+        return SlicedPair(slicing=replace(slicing, device_bits=bits))
     if name == "offset":
         return SlicedOffset(slicing=slicing)
     raise InputError(f"encoding={name!r} is not one of pair, offset.")

@@ -10,9 +10,10 @@ from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.faults import FaultKind
 from netlists.tile import Tile
-from nnmap.chip import LayerOnChip
+from nnmap.chip import LayerOnChip, shown
 from nnmap.fidelity.fidelity import Fidelity, cell_function
 from nnmap.mapping.encode import Readout
+from nnmap.mapping.programme import Programme
 from nnmap.measures.measure import Numbers, Setup
 
 
@@ -50,7 +51,7 @@ class Diagnosis:
             layer = LayerOnChip(name=name, programme=programme, chip=setup.chip)
             for k in range(programme.placement.tiles):
                 tile = layer.tile(k)
-                found, truth = self.diagnosed(tile, setup.fidelity), _truth(tile)
+                found, truth = self.diagnosed(tile, programme, setup.fidelity), _truth(tile)
                 is_stuck = truth != FaultKind.NONE
                 stuck += int(is_stuck.sum())
                 missed += int((is_stuck & (found != truth)).sum())
@@ -62,14 +63,14 @@ class Diagnosis:
             "stuck_cells": stuck,
         }
 
-    def diagnosed(self, tile: Tile, fidelity: Fidelity) -> np.ndarray:
-        """`FaultKind` that the test takes each cell for, [rows, cols]."""
+    def diagnosed(self, tile: Tile, programme: Programme, fidelity: Fidelity) -> np.ndarray:
+        """`FaultKind` that the test takes each cell of a programme's tile for, [rows, cols]."""
         rram = tile.spec.cell.rram
         low, high = (
-            _read(replace(tile, g=np.full(tile.spec.g_shape, g)), fidelity)
+            _read(replace(tile, g=np.full(tile.spec.g_shape, g)), programme, fidelity)
             for g in (rram.g_hrs, rram.g_lrs)
         )
-        expected = Readout.of(tile.spec.cell, cell_function(tile.spec, fidelity))
+        expected = Readout.of(programme.cell_levels, cell_function(programme, fidelity))
         cut = expected.off + self.threshold * (expected.on - expected.off)
         found = np.full(low.shape, FaultKind.NONE, dtype=np.int8)
         found[high < cut] = FaultKind.STUCK_HRS
@@ -77,11 +78,10 @@ class Diagnosis:
         return found
 
 
-def _read(tile: Tile, fidelity: Fidelity) -> FloatArray:
+def _read(tile: Tile, programme: Programme, fidelity: Fidelity) -> FloatArray:
     """Conductance that each cell reads as with its row alone driven, S [rows, cols]."""
     if fidelity is Fidelity.IDEAL:
-        g = tile.g_reachable
-        return g if g.ndim == 2 else g.sum(axis=2)
+        return shown(tile, programme.levels)
     return np.ascontiguousarray(effective_conductance(tile).T)
 
 

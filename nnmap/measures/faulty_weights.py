@@ -67,7 +67,7 @@ def faults_as_weights(network: MappedNetwork, chip: AnyChip | None = None) -> nn
     def digital(name: str) -> nn.Module:
         programme, periphery = network.programmes[name], network.peripheries[name]
         held = LayerOnChip(name=name, programme=programme, chip=chip or HEALTHY)
-        weights = torch.from_numpy(decoded_weights(programme, held.reachable())).mT
+        weights = torch.from_numpy(decoded_weights(programme, held.shown())).mT
         groups, _outputs, inputs = weights.shape
         flat = weights.reshape(-1, inputs).contiguous()
         bias = _bias(programme.shift, periphery.bias)

@@ -7,11 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.faults import FaultKind, FaultMap
 from netlists.identity import digest
+from netlists.tile import Tile
 from nnmap.chip import HEALTHY, AnyChip, LayerOnChip
 from nnmap.fidelity.fidelity import Fidelity
+from nnmap.mapping.programme import Programme
 from nnmap.measures.cost import cost, figures, workload
 from nnmap.measures.power import array_power
 from nnmap.network import MappedNetwork
@@ -152,9 +155,10 @@ class CostOfInference:
 
 @dataclass(frozen=True)
 class WriteError:
-    """How far healthy memories are from what was ordered, of the range from HRS to LRS.
+    """How far healthy cells are from what was ordered, of the range from HRS to LRS.
 
-    write_error: root mean square.  worst: largest.
+    write_error: root mean square.  worst: largest. Both of what levels are evenly spaced in: of
+    what the cells show, those left out of which any memory is stuck, or of each healthy memory.
     """
 
     main: ClassVar[str] = "write_error"
@@ -164,16 +168,26 @@ class WriteError:
         squares, worst, count = 0.0, 0.0, 0
         for name, programme in setup.network.programmes.items():
             layer = LayerOnChip(name=name, programme=programme, chip=setup.chip)
-            rram = programme.spec.cell.rram
             for k in range(programme.placement.tiles):
-                tile = layer.tile(k)
-                error = (np.asarray(tile.g) - programme.target[k]) / (rram.g_lrs - rram.g_hrs)
-                if tile.faults is not None:
-                    error = error[tile.faults.kind == FaultKind.NONE]
+                error = _write_errors(layer.tile(k), programme, k)
                 squares += float((error**2).sum())
                 worst = max(worst, float(np.abs(error).max(initial=0.0)))
                 count += error.size
         return {"write_error": (squares / max(1, count)) ** 0.5, "worst": worst}
+
+
+def _write_errors(tile: Tile, programme: Programme, index: int) -> FloatArray:
+    """Of each healthy memory of a tile, or cell, in one row, of the range from HRS to LRS."""
+    levels, n = programme.cell_levels, programme.spec.cell.n_rram
+    held, ordered = (np.reshape(g, (-1, n)) for g in (tile.g, programme.target[index]))
+    healthy = np.ones(held.shape, dtype=np.bool_)
+    if tile.faults is not None:
+        healthy = tile.faults.kind.reshape(held.shape) == FaultKind.NONE
+    if programme.levels == "memory":
+        rram = programme.spec.cell.rram
+        return np.asarray((held - ordered)[healthy] / (rram.g_lrs - rram.g_hrs))
+    off = levels.shown(held.sum(axis=1)) - levels.shown(ordered.sum(axis=1))
+    return np.asarray(off[healthy.all(axis=1)] / (levels.on - levels.off))
 
 
 def realised(network: MappedNetwork, chip: AnyChip) -> Numbers:

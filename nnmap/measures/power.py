@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from circuitsim import solve
 from netlists.arrays import FloatArray
 from netlists.tile import Drive, Tile
+from nnmap.chip import shown
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.layers.layer import MappedLayer
+from nnmap.mapping.levels import Levels
 from nnmap.watch import first_inputs, mapped_layers
 
 SOLVERS = {
@@ -34,13 +36,15 @@ class LayerPower:
     samples: int
 
 
-def tile_power(tile: Tile, v: FloatArray, fidelity: Fidelity) -> FloatArray:
+def tile_power(
+    tile: Tile, v: FloatArray, fidelity: Fidelity, levels: Levels = "cell"
+) -> FloatArray:
     """Power that the drivers deliver, W [batch], for inputs v [batch, rows].
 
-    At IDEAL it is what memories on perfect wires take, sum of g v^2.
+    At IDEAL it is what cells take that have what they show, on perfect wires: sum of g v^2.
     """
     if fidelity is Fidelity.IDEAL:
-        g = tile.g_reachable.reshape(tile.spec.rows, -1).sum(axis=1)
+        g = shown(tile, levels).sum(axis=1)
         return np.asarray(v**2 @ g)
     return np.asarray(solve(tile, Drive(v=v), SOLVERS[fidelity]).power)
 
@@ -78,7 +82,9 @@ def _layer_power(
     total = np.zeros(len(volts[0]))
     for number, group in enumerate(layer.row_groups):
         for k in group.tiles.tolist():
-            total += tile_power(layer.on_chip.tile(k), volts[number], layer.fidelity)
+            total += tile_power(
+                layer.on_chip.tile(k), volts[number], layer.fidelity, layer.programme.levels
+            )
     return LayerPower(
         layer=layer.name,
         fidelity=layer.fidelity,

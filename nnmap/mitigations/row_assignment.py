@@ -1,6 +1,5 @@
 """Rows of a tile assigned to the physical rows where their weights suffer least."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +10,7 @@ from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.faults import FaultKind, FaultMap
 from nnmap.chip import LayerOnChip
-from nnmap.mapping.encode import Readout, offset_states
+from nnmap.mapping.encode import Readout
 from nnmap.mapping.programme import Programme
 from nnmap.mitigations.base import ChipSpecific
 from nnmap.mitigations.known import Known, Needs
@@ -95,95 +94,39 @@ def row_errors(programme: Programme, tile: int, target: FloatArray, faults: Faul
     """Squared error of the weights of row r if it lay on physical row k, [r, k], in their units.
 
     target: conductances ordered of the tile, S `g_shape`, row r as it would be held.
-    Of the ideal matrix: what stuck memories add to or take from each output's weight, stuck
+    Of what cells show: what stuck memories add to or take from each output's weight, stuck
     memories of the offset column included, over all outputs of the tile. A row that is not driven
     costs nothing anywhere.
     """
-    spec, p = programme.spec, programme.placement
+    spec, shown = programme.spec, programme.cell_levels.shown
     rram = spec.cell.rram
     stuck = faults.kind != FaultKind.NONE
     at = faults.applied_to(np.zeros(spec.g_shape), g_lrs=rram.g_lrs, g_hrs=rram.g_hrs)
-    constant, terms = _terms(programme, tile, list(_planes(target, stuck, at)))
-    # e = a[k, o] - sum_j m_j[k, o] t_j[r, o]; its square, summed over the outputs o.
-    found = np.tile((constant**2).sum(axis=1), (spec.rows, 1))
-    for i, (mask, held) in enumerate(terms):
-        found -= 2 * held @ (constant * mask).T
-        for j, (other_mask, other) in enumerate(terms[: i + 1]):
-            found += (1 + (j < i)) * (held * other) @ (mask * other_mask).T
-    found[p.row_input[tile] < 0] = 0.0
-    return np.asarray(np.maximum(found, 0.0))
+    stuck, at, held = (a.reshape(spec.rows, spec.cols, -1) for a in (stuck, at, target))
+    healthy, worth = shown(held.sum(axis=2)), _worth(programme, tile)
+    found = np.zeros((spec.rows, spec.rows))
+    for k in range(spec.rows):
+        cols = np.flatnonzero(stuck[k].any(axis=1))
+        faulty = shown(np.where(stuck[k, cols], at[k, cols], held[:, cols]).sum(axis=2))
+        found[:, k] = (((faulty - healthy[:, cols]) @ worth[cols]) ** 2).sum(axis=1)
+    found[programme.placement.row_input[tile] < 0] = 0.0
+    return found
 
 
-Plane = tuple[FloatArray, np.ndarray, FloatArray]
+def _worth(programme: Programme, tile: int) -> FloatArray:
+    """What a siemens more in each column of a tile adds to the weights of its outputs, [cols, n].
 
-
-def _planes(target: FloatArray, stuck: np.ndarray, at: FloatArray) -> Iterator[Plane]:
-    """(target, stuck, stuck at) of every memory of a cell, [rows, cols] each."""
-    if target.ndim == 2:
-        yield target, stuck, at
-        return
-    for k in range(target.shape[2]):
-        yield target[..., k], stuck[..., k], at[..., k]
-
-
-def _terms(
-    programme: Programme, tile: int, planes: list[Plane]
-) -> tuple[FloatArray, list[tuple[FloatArray, FloatArray]]]:
-    """(a [rows, outputs], [(m_j, t_j), ...]): the error of each weight as a linear form.
-
-    In the conductances ordered, with one term per memory and device of a weight.
+    An offset column is subtracted from all of them.
     """
-    p, spec = programme.placement, programme.spec
-    readout = Readout.of(spec.cell, np.asarray)
-    per_ampere = readout.per_ampere(programme.encoding)
-    scale = programme.scale
-    outputs = np.unique(p.col_output[tile][p.col_output[tile] >= 0])
-    place = {int(o): k for k, o in enumerate(outputs)}
-    constant = np.zeros((spec.rows, len(outputs)))
-    slots: dict[tuple[int, int, int], tuple[FloatArray, FloatArray]] = {}
-    copies: dict[tuple[int, int], int] = {}
-    for col in np.flatnonzero(p.col_output[tile] >= 0).tolist():
-        output, slot = place[int(p.col_output[tile, col])], int(p.col_slot[tile, col])
-        copy = copies.get((output, slot), 0)
-        copies[output, slot] = copy + 1
-        worth = per_ampere[slot] * p.col_share[tile, col] * scale[outputs[output]]
-        for memory, (target, stuck, at) in enumerate(planes):
-            constant[:, output] += worth * stuck[:, col] * at[:, col]
-            key = slot, copy, memory
-            if key not in slots:
-                slots[key] = np.zeros_like(constant), np.zeros_like(constant)
-            mask, held = slots[key]
-            mask[:, output] = worth * stuck[:, col]
-            held[:, output] = target[:, col]
+    p, levels = programme.placement, programme.cell_levels
+    readout = Readout.of(levels, levels.shown)
+    slot, share, output = p.col_slot[tile], p.col_share[tile], p.col_output[tile]
+    outputs = np.unique(output[output >= 0])
+    serves = (output[:, None] == outputs) * programme.scale[outputs]
+    own = np.minimum(np.maximum(slot, 0), p.slots - 1)
+    worth = serves * (share * readout.per_ampere(programme.encoding)[own])[:, None]
     if p.offset:
-        _add_offset(programme, tile, planes, constant, outputs)
-    return constant, list(slots.values())
-
-
-def _add_offset(
-    programme: Programme,
-    tile: int,
-    planes: list[Plane],
-    constant: FloatArray,
-    outputs: np.ndarray,
-) -> None:
-    """What stuck memories of the offset columns add to every weight of their row, in place."""
-    p, spec = programme.placement, programme.spec
-    against = Readout.of(spec.cell, np.asarray).per_offset_ampere(programme.encoding)
-    weighing = p.col_output[tile] >= 0
-    total = (
-        np.array(
-            [
-                (p.col_share[tile] * against[np.minimum(p.col_slot[tile], p.slots - 1)])[
-                    weighing & (p.col_output[tile] == o)
-                ].sum()
-                for o in outputs
-            ]
-        )
-        * programme.scale[outputs]
-    )
-    middle = offset_states(spec.cell)
-    for col in np.flatnonzero(p.col_slot[tile] == p.slots).tolist():
-        for memory, (_, stuck, at) in enumerate(planes):
-            off = p.col_share[tile, col] * stuck[:, col] * (at[:, col] - middle[memory])
-            constant += off[:, None] * total
+        against = share * readout.per_offset_ampere(programme.encoding)[own]
+        offset = slot == p.slots
+        worth[offset] = share[offset, None] * (against @ serves)
+    return np.asarray(worth)

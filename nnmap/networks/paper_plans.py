@@ -1,7 +1,8 @@
 """The papers' ways onto tiles, by name.
 
 What a paper leaves open is the toolkit's: 64x64 tiles, 10 kohm and 1 Mohm memories, 1 ohm segments,
-0.2 V, 8-bit converters. IDEAL results depend on none of it but the converters.
+0.2 V, 8-bit converters. IDEAL results depend on none of it but the converters, as levels are those
+of the memories, which is what papers assume: transistors bend them.
 """
 
 from dataclasses import replace
@@ -21,16 +22,24 @@ def _tile(size: int, cell: Cell, *, segment: float) -> TileSpec:
 
 # Section IV-A: 1 kohm, 1 Mohm, 64x64, passive crossbars (its reference 20). 0.1 ohm is the lower of
 # the two wire resistances of Section IV-F. Table I: balanced pairs, or an offset column.
-_FPT = MappingPlan(spec=_tile(64, OneR(rram=OhmicRram(r_lrs=1e3, r_hrs=1e6)), segment=0.1))
+_FPT = MappingPlan(
+    spec=_tile(64, OneR(rram=OhmicRram(r_lrs=1e3, r_hrs=1e6)), segment=0.1), levels="memory"
+)
 
 # Fig. 2: one cell a weight, hence an offset column. Faults hit weights; the column is screened.
 _BNN_1T1R = MappingPlan(
-    spec=_tile(64, OneTransistorOneR(), segment=1.0), encoding="offset", offset_faults=False
+    spec=_tile(64, OneTransistorOneR(), segment=1.0),
+    encoding="offset",
+    offset_faults=False,
+    levels="memory",
 )
 
 # Fig. 1 (1T1R) and Table 2: 8 bits on two 4-bit devices, segments of 2 ohm on average.
 _REMECO = MappingPlan(
-    spec=_tile(64, OneTransistorOneR(), segment=2.0), weight_bits=8, device_bits=4
+    spec=_tile(64, OneTransistorOneR(), segment=2.0),
+    weight_bits=8,
+    device_bits=4,
+    levels="memory",
 )
 
 # Section V: 16-bit fixed point on sixteen SLC or eight 2-bit MLC devices of 128x128 crossbars
@@ -41,6 +50,7 @@ _RRAMEDY = MappingPlan(
     encoding="offset",
     weight_bits=16,
     device_bits=1,
+    levels="memory",
     adc_range="column",
 )
 
@@ -52,6 +62,7 @@ _DROP_CONNECT = MappingPlan(
     spec=_tile(128, OneR(), segment=1.0),
     weight_bits=8,
     device_bits=7,
+    levels="memory",
     adc_range="column",
     digital_1x1=True,
 )

@@ -5,13 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netlists import OneR, TileSpec, Wires
+from netlists import OneR, OneTransistorTwoR, TileSpec, Wires
 from nnmap import LayerOnChip, MappingPlan, map_network, mapped_layers
 from nnmap.mapping.decode import decoded_weights
 
 PERFECT = Wires(r_row_segment=0.0, r_col_segment=0.0)
 WIRED = Wires(r_row_segment=1.0, r_col_segment=2.0, r_driver=3.0)
 SLICED = {"weight_bits": 8, "device_bits": 4}
+WITH_AND_WITHOUT_TRANSISTOR = [
+    pytest.param(OneR(), id="1r"),
+    pytest.param(OneTransistorTwoR(), id="1t2r", marks=pytest.mark.ngspice),
+]
 # Both encodings, with a device that holds any value and with two of four bits.
 ENCODED = [
     pytest.param({"encoding": encoding, **bits}, id=f"{encoding}{'-sliced' * bool(bits)}")
@@ -47,7 +51,7 @@ def layer_of(chip):
 def held_weights(network, chip=None):
     """What the only layer's devices decode to on a chip, [groups, inputs, outputs]."""
     layer = layer_of(network.on(chip)).on_chip
-    return decoded_weights(layer.programme, layer.reachable())
+    return decoded_weights(layer.programme, layer.shown())
 
 
 def fault_maps(network, chip):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from circuitsim import effective_conductance
+from circuitsim import cell_conductance, effective_conductance
 from netlists import (
     Access,
     DefectRates,
@@ -37,6 +37,7 @@ from nnmap import (
 )
 from nnmap.fidelity.extraction import nominal_operators
 from tests.nnmap.making import (
+    WITH_AND_WITHOUT_TRANSISTOR,
     columns_mixed,
     fault_maps,
     half_flipped,
@@ -121,7 +122,7 @@ def test_the_chips_of_two_layers_do_not_repeat_each_other():
     assert shared and not any(np.array_equal(first[k], second[k]) for k in shared)
 
 
-@pytest.mark.parametrize("cell", [OneR(), OneTransistorTwoR()], ids=["1r", "1t2r"])
+@pytest.mark.parametrize("cell", WITH_AND_WITHOUT_TRANSISTOR)
 def test_more_tiles_in_one_layer_change_no_other_layer(cell):
     defects = None if cell == OneR() else DefectRates(transistor_open=0.1)
     spread = (LognormalSpread(sigma=0.1),)
@@ -141,6 +142,7 @@ def test_more_tiles_in_one_layer_change_no_other_layer(cell):
     assert few.keys() < many.keys() and same(few, {k: many[k] for k in few})
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("rates", [STUCK, FaultRates(stuck_lrs=0.1, stuck_hrs=0.1, stuck_at=0.2)])
 def test_variants_share_their_faults(rates):
     chip = Chip(rates=rates, seed=3)
@@ -155,6 +157,7 @@ def test_variants_share_their_faults(rates):
     assert offset.keys() < pairs.keys() and same(offset, {k: pairs[k] for k in offset})
 
 
+@pytest.mark.ngspice
 def test_memories_stuck_between_the_states_are_shared_too():
     chip = Chip(rates=FaultRates(stuck_at=0.3))
     one, two = (two_layers(cell=c) for c in (OneTransistorOneR(), OneTransistorTwoR()))
@@ -214,7 +217,7 @@ def test_faults_change_the_answer_and_a_perfect_chip_does_not():
     assert (faulty(x) - network.on()(x)).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("cell", [OneR(), OneTransistorTwoR()], ids=["1r", "1t2r"])
+@pytest.mark.parametrize("cell", WITH_AND_WITHOUT_TRANSISTOR)
 def test_faults_and_spreads_stay_where_the_memories_are(cell):
     network = two_layers(cell=cell, encoding="offset")
     chip = Chip(rates=STUCK, variation=(LognormalSpread(sigma=0.1),))
@@ -227,7 +230,7 @@ def test_faults_and_spreads_stay_where_the_memories_are(cell):
         assert_close(np.asarray(new.g) / now, np.asarray(old.g) / was, 1e-12)
 
 
-@pytest.mark.parametrize("cell", [OneR(), OneTransistorTwoR()], ids=["1r", "1t2r"])
+@pytest.mark.parametrize("cell", WITH_AND_WITHOUT_TRANSISTOR)
 @pytest.mark.parametrize(
     "move", [lambda p: p, columns_mixed, lambda p: columns_mixed(p.replicated(2))]
 )
@@ -287,6 +290,7 @@ def test_kinds_of_variation_and_drift_draw_apart():
     assert_close(factor(variation=(spread,), rates=STUCK), alone, 0.0)
 
 
+@pytest.mark.ngspice
 def test_variants_share_their_spreads():
     chip = Chip(
         variation=(LognormalSpread(sigma=0.2),), drift=RetentionDrift(time=9, nu=0.1, sigma=0.1)
@@ -356,10 +360,10 @@ def test_defects_are_drawn_for_every_tile_of_a_chip():
     assert_close(found, expected, 1e-12)
     linear = network.on(chip, Fidelity.LINEAR)
     assert network_errors(linear, x)["0"].max_steps() < 0.5
-    for g, tile in zip(layer.reachable(), tiles, strict=True):
+    for g, tile in zip(layer.shown(), tiles, strict=True):
         dead = np.isin(tile.access, (Access.OPEN, Access.OFF))
         assert dead.any() and (g[dead] == 0).all()
-        assert np.array_equal(g[~dead], tile.g_device[~dead])
+        assert np.array_equal(g[~dead], cell_conductance(tile)[~dead])
     # Memories are stuck as on a chip without defects, and varying them leaves defects alone.
     stuck = FaultRates.from_ocr(0.1, 1.0)
     with_both = Chip(rates=stuck, defects=everything, seed=1)
@@ -377,7 +381,7 @@ def test_defects_are_drawn_for_every_tile_of_a_chip():
         one_layer(x).on(Chip(defects=DefectRates(**rates)))
 
 
-@pytest.mark.parametrize("cell", [OneR(), OneTransistorTwoR()], ids=["1r", "1t2r"])
+@pytest.mark.parametrize("cell", WITH_AND_WITHOUT_TRANSISTOR)
 def test_a_chip_measured_tile_by_tile_is_that_chip(cell):
     x = torch.rand(8, 20).double()
     network = two_layers(cell=cell)

@@ -257,7 +257,7 @@ def test_other_programmes_get_ranges_of_their_own(adc_range):
     brighter = on_tiles.with_programmes({"": programme.with_weights(np.abs(programme.weights))})
     before, after = (only(n.peripheries).adc.i_max for n in (on_tiles, brighter))
     if adc_range == "full":
-        assert before == after == full_scale(programme.spec)
+        assert before == after == full_scale(programme)
     else:
         assert np.max(after) > 1.1 * np.max(before)
     assert only(brighter.peripheries).dac == only(on_tiles.peripheries).dac

@@ -11,6 +11,7 @@ from netlists import Drive
 from netlists.arrays import FloatArray
 from netlists.tile import Tile
 from nnmap import MappedLayer
+from nnmap.chip import shown
 from nnmap.fidelity.readers import columns_of
 from nnmap.network import full_scale
 
@@ -20,7 +21,8 @@ class TileRead:
     """One read of one tile, and the same in ngspice on its netlist.
 
     v: row voltages [rows].  columns: those that the network reads.  i_fast, i_spice: their
-    currents at the layer's fidelity and on the emitted netlist, A.  solver: the simulator.
+    currents at the layer's fidelity and on the emitted netlist, A.  ideal: currents of all columns
+    at IDEAL, A [cols].  solver: the simulator.
     full_scale: the converter's range, or without converters the current of a column whose cells
         are all LRS under full input, A.
     """
@@ -30,6 +32,7 @@ class TileRead:
     columns: FloatArray
     i_fast: FloatArray
     i_spice: FloatArray
+    ideal: FloatArray
     full_scale: float
     solver: str
 
@@ -44,12 +47,6 @@ class TileRead:
     def error_of(self, i: FloatArray) -> FloatArray:
         """The same for other currents of the tile, A [cols]."""
         return np.asarray(np.abs(i[self.columns] - self.i_spice) / self.full_scale)
-
-    @property
-    def ideal(self) -> FloatArray:
-        """Currents of the memories alone, A [cols]."""
-        g = self.tile.g_reachable
-        return np.asarray(self.v @ (g if g.ndim == 2 else g.sum(axis=2)))
 
 
 def read_in_spice(layer: MappedLayer, x: Tensor, tile: int) -> TileRead:
@@ -74,6 +71,7 @@ def read_in_spice(layer: MappedLayer, x: Tensor, tile: int) -> TileRead:
         columns=columns,
         i_fast=fast.double().numpy(),
         i_spice=spice.i_out[0, columns],
-        full_scale=layer.adc.full_scale if layer.adc.bits else full_scale(programme.spec),
+        ideal=v.double().numpy() @ shown(held, programme.levels),
+        full_scale=layer.adc.full_scale if layer.adc.bits else full_scale(programme),
         solver=spice.solver,
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and reading a file does with
 
 
 class MappingSection(Section):
-    """[mapping]: encoding, slices, converters, layers; 0 bits leaves a converter out.
+    """[mapping]: encoding, slices, levels, converters, layers; 0 bits leaves a converter out.
 
     The keys are the fields of `nnmap.MappingPlan`.
     """
@@ -27,6 +27,7 @@ class MappingSection(Section):
     fit_inputs: int = Field(default=8, ge=0)
     weight_bits: int | None = None
     device_bits: int | None = None
+    levels: Literal["cell", "memory"] = "cell"
     inputs: Literal["parallel", "serial"] = "parallel"
     negative: Literal["second read", "negative drive"] = "second read"
     adc_range: Literal["shared", "column", "full"] = "shared"

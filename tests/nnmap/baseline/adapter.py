@@ -1,6 +1,7 @@
 """The one place that knows how the package maps a network and puts it on a chip."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,10 @@ def run_shipped(name: str, kind: str, fidelity: str) -> tuple[np.ndarray, np.nda
     """
     data = images(name)
     network = map_network(
-        pretrained(name), plan(name), rng=np.random.default_rng(0), sample=data.train_x[:256]
+        pretrained(name),
+        replace(plan(name), levels="memory"),
+        rng=np.random.default_rng(0),
+        sample=data.train_x[:256],
     )
     maps = {}
     for place, (layer, programme) in enumerate(network.programmes.items()):
@@ -94,8 +98,8 @@ def revive(value: Any) -> Any:
 
 
 def plan_of(case: Case) -> MappingPlan:
-    """The case's plan."""
-    return MappingPlan(**{name: revive(value) for name, value in case.plan.items()})
+    """The case's plan; what is recorded was recorded with levels of memories."""
+    return MappingPlan(levels="memory", **{k: revive(value) for k, value in case.plan.items()})
 
 
 def map_case(case: Case) -> MappedNetwork:
@@ -167,7 +171,7 @@ def described(network: MappedNetwork, chip: MeasuredChip) -> dict[str, LayerResu
             x_max=periphery.dac.x_max,
             i_max=_ranges(programme, periphery.adc),
             g=programme.target,
-            weights=decoded_weights(programme, held.reachable()),
+            weights=decoded_weights(programme, held.shown()),
             **{k: numbers[k] for k in NUMBERS_OF_LAYER},
         )
     return found

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from netlists import DefectRates, FaultRates, LognormalSpread, OneR, OneTransistorTwoR
+from netlists import DefectRates, FaultRates, LognormalSpread, OneR
 from nnmap import Chip, LayerOnChip
 from nnmap.mapping.decode import decoded_weights
-from nnmap.mapping.encode import offset_states
 from tests.nnmap.making import (
     ENCODED,
+    WITH_AND_WITHOUT_TRANSISTOR,
     columns_mixed,
     half_flipped,
     held_weights,
@@ -26,9 +26,9 @@ from tests.tolerances import EXACT, assert_close
 
 def written_out(programme, g):
     """w = sum_k s_k (l_k - m_k), the offset column's share of it as it reads, cell by cell."""
-    p, cell = programme.placement, programme.spec.cell
-    on, off = cell.n_rram * cell.rram.g_lrs, cell.n_rram * cell.rram.g_hrs
-    middle = offset_states(cell).sum()
+    p, levels = programme.placement, programme.cell_levels
+    on, off = levels.on, levels.off
+    middle = levels.shown(levels.offset_memories().sum())
     s, m = programme.encoding.significances, programme.encoding.middles
     shape = p.shape
     w = np.zeros((shape.groups, shape.inputs, shape.outputs))
@@ -60,7 +60,7 @@ def network(cell, seed=0, groups=1, **encoded):
     return layer, mapped(layer, x, cell=cell, rows=9, **encoded)
 
 
-@pytest.mark.parametrize("cell", [OneR(), OneTransistorTwoR()], ids=["1r", "1t2r"])
+@pytest.mark.parametrize("cell", WITH_AND_WITHOUT_TRANSISTOR)
 @pytest.mark.parametrize("encoded", ENCODED)
 def test_what_was_written_is_what_is_decoded(cell, encoded):
     layer, plain = network(cell, groups=3, **encoded)
@@ -76,7 +76,7 @@ def test_what_was_written_is_what_is_decoded(cell, encoded):
         assert_close(held_weights(changed), weight, EXACT)
 
 
-@pytest.mark.parametrize("cell", [OneR(), OneTransistorTwoR()], ids=["1r", "1t2r"])
+@pytest.mark.parametrize("cell", WITH_AND_WITHOUT_TRANSISTOR)
 @pytest.mark.parametrize("encoded", ENCODED)
 @settings(max_examples=10)
 @given(seed=st.integers(0, 1000), groups=st.integers(1, 3))
@@ -91,7 +91,7 @@ def test_faulty_cells_decode_by_the_definition(cell, encoded, seed, groups):
     )
     for changed in (plain, moved):
         programme = only(changed.programmes)
-        g = LayerOnChip(name="", programme=programme, chip=chip).reachable()
+        g = LayerOnChip(name="", programme=programme, chip=chip).shown()
         found = decoded_weights(programme, g)
         assert_close(found, written_out(programme, g), 1e-11)
         assert np.abs(found - held_weights(changed)).max() > 1e-3

@@ -16,11 +16,12 @@ def total(g):
     return g if g.ndim == 2 else g.sum(axis=2)
 
 
-def programme(w, cell, name, *, rows, cols):
+def programme(w, cell, name, *, rows, cols, levels="cell"):
     """Weights [inputs, outputs] on one tile."""
     spec, chosen = TileSpec(rows=rows, cols=cols, wires=PERFECT, cell=cell), encoding(name)
     placement = place(Shape(inputs=w.shape[0], outputs=w.shape[1]), spec, chosen)
-    made = Programme.of(w[None], 1.0, spec=spec, encoding=chosen, placement=placement)
+    order = {"spec": spec, "encoding": chosen, "placement": placement, "levels": levels}
+    made = Programme.of(w[None], 1.0, **order)
     assert placement.tiles == 1
     return made
 
@@ -37,10 +38,10 @@ def decode(made, i, g_cell=np.asarray):
 @pytest.mark.parametrize("name", ENCODINGS)
 @pytest.mark.parametrize("cell", [OneR(), OneTransistorOneR(), OneTransistorTwoR()])
 @given(seed=st.integers(0, 10_000), outputs=st.integers(1, 4))
-def test_ideal_currents_decode_to_the_weighted_sums(name, cell, seed, outputs):
+def test_currents_of_memories_decode_to_the_weighted_sums(name, cell, seed, outputs):
     rng = np.random.default_rng(seed)
     w = rng.uniform(-1, 1, (6, outputs))
-    made = programme(w, cell, name, rows=6, cols=9)
+    made = programme(w, cell, name, rows=6, cols=9, levels="memory")
     g = made.target[0]
     assert g.min() >= cell.rram.g_hrs * (1 - 1e-12) and g.max() <= cell.rram.g_lrs * (1 + 1e-12)
     v = rng.uniform(0, 0.2, (5, 6))
@@ -63,7 +64,7 @@ def test_binary_weights_take_the_states_of_table_1():
 def test_one_stuck_memory_of_1t2r_zeroes_an_offset_weight_and_two_flip_it():
     """bnn-1t2r, Fig. 2(b): the range is {-2, 0, +2} in units of one memory."""
     cell = OneTransistorTwoR()
-    made = programme(np.array([[1.0]]), cell, "offset", rows=1, cols=2)
+    made = programme(np.array([[1.0]]), cell, "offset", rows=1, cols=2, levels="memory")
     g = made.target[0].copy()
 
     def weight(g):
@@ -78,12 +79,12 @@ def test_one_stuck_memory_of_1t2r_zeroes_an_offset_weight_and_two_flip_it():
 
 @pytest.mark.ngspice
 def test_the_offset_follows_the_transistor():
-    """With calibrated cells a zero weight must still read zero: the offset is weighed for it."""
+    """Levels of memories: the offset is weighed for what the transistor makes of binary cells."""
     from circuitsim import calibrate
 
     cell = OneTransistorOneR()
     model = calibrate(cell, 0.2)
-    made = programme(np.array([[1.0, -1.0]]), cell, "offset", rows=1, cols=3)
+    made = programme(np.array([[1.0, -1.0]]), cell, "offset", rows=1, cols=3, levels="memory")
     found = decode(made, model(made.target[0]), model)[0].tolist()
     assert found == pytest.approx([1.0, -1.0])
 

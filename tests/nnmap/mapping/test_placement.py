@@ -53,7 +53,7 @@ MOVES = {
 CELLS = [  # a transistor's cell is calibrated for voltages of one sign
     pytest.param(OneR(), "second read", id="1r"),
     pytest.param(OneR(), "negative drive", id="1r-negative"),
-    pytest.param(OneTransistorTwoR(), "second read", id="1t2r"),
+    pytest.param(OneTransistorTwoR(), "second read", id="1t2r", marks=pytest.mark.ngspice),
 ]
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from netlists import InputError, OneR, OneTransistorTwoR
+from netlists import InputError, OneTransistorTwoR
 from tests.nnmap.making import (
     ENCODED,
+    WITH_AND_WITHOUT_TRANSISTOR,
     columns_mixed,
     half_flipped,
     held_weights,
@@ -27,6 +28,7 @@ def programme(**options):
     return only(mapped(nn.Linear(21, 8).double(), torch.rand(4, 21).double(), **options).programmes)
 
 
+@pytest.mark.ngspice
 def test_equal_orders_are_equal_by_what_they_hold():
     one = programme()
     assert one == programme() and hash(one) == hash(programme())
@@ -51,7 +53,7 @@ def test_equal_orders_are_equal_by_what_they_hold():
             getattr(one, name)[0] = 0
 
 
-@pytest.mark.parametrize("cell", [OneR(), OneTransistorTwoR()], ids=["1r", "1t2r"])
+@pytest.mark.parametrize("cell", WITH_AND_WITHOUT_TRANSISTOR)
 @pytest.mark.parametrize("encoded", ENCODED)
 def test_moved_rows_and_columns_take_their_conductances_along(cell, encoded):
     one = programme(cell=cell, **encoded)

@@ -82,6 +82,7 @@ def test_every_slicing_is_exact_integer_arithmetic(weight_bits, device_bits, enc
         assert_close(found.numpy(), (x @ q.T).numpy(), 1e-9, scale=2.0 ** (weight_bits - 1))
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("encoding", ["pair", "offset"])
 def test_two_memories_a_cell_hold_slices_too(encoding):
     layer, x = nn.Linear(9, 4, bias=False).double(), torch.rand(3, 9).double()
@@ -208,3 +209,29 @@ def test_impossible_slices_are_refused(options, words):
         Slicing(**options)
     with pytest.raises(InputError, match="encoding='gray'"):
         sliced("gray", Slicing(weight_bits=8, device_bits=4))
+
+
+@pytest.mark.parametrize("bits", [{}, {"device_bits": 6}, {"device_bits": 5}, {"device_bits": 8}])
+def test_one_device_per_sign_of_a_pair_uses_all_of_its_range(bits):
+    """A device stuck at LRS beside a weight of 0 reads as the largest weight, not as twice that."""
+    layer, x = nn.Linear(9, 4, bias=False).double(), torch.rand(3, 9).double()
+    network = mapped(layer, x, rows=9, cols=8, weight_bits=6, **bits)
+    programme = only(network.programmes)
+    assert programme.encoding.significances == (1.0, -1.0)
+    rram = OneR().rram
+    assert (programme.target.min(), programme.target.max()) == (rram.g_hrs, rram.g_lrs)
+    q, step = fixed_point(layer.weight.detach(), 6)
+    assert_close((network.on()(x) / step).numpy(), (x @ q.T).numpy(), 1e-9, scale=31.0)
+    plus = np.broadcast_to(programme.placement.col_slot[0] == 0, (9, 8))
+    kind = np.where(plus, FaultKind.STUCK_LRS, FaultKind.NONE).astype(np.int8)
+    chip = MeasuredChip(faults={"": [FaultMap(kind=kind)]})
+    largest = programme.scale[0]
+    weights = held_weights(network, chip)[0].T / largest
+    expected = 1 - np.maximum(-q.numpy(), 0) / 31
+    assert_close(weights, expected, EXACT)
+
+
+def test_an_offset_column_takes_all_bits_of_a_weight_on_one_device():
+    assert mapped(nn.Linear(3, 2), torch.rand(2, 3), weight_bits=6, encoding="offset").programmes[
+        ""
+    ].encoding == sliced("offset", Slicing(weight_bits=6, device_bits=6))

@@ -77,6 +77,7 @@ def test_isaac_components_add_up_to_its_tile():
     assert not found.notes
 
 
+@pytest.mark.ngspice
 def test_work_is_counted_on_the_network():
     spec = TileSpec(rows=16, cols=12, wires=WIRES, cell=OneTransistorTwoR())
     model, network, x = small_network(spec)

@@ -62,6 +62,7 @@ def test_behaviour_is_the_ideal_chip_and_not_the_circuit(encoded, move):
     assert_close(faults_as_weights(moved)(x).numpy(), on_tiles.on()(x).numpy(), 1e-9)
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("encoded", ENCODED)
 def test_two_memories_a_cell_and_a_shift_are_part_of_the_weights(encoded):
     torch.manual_seed(0)

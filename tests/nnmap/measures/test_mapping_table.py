@@ -30,6 +30,7 @@ def test_devices_in_use_are_counted_and_digital_layers_are_named():
     assert "2 of 9x3" in text and "digital" in text and "total" in text.splitlines()[-1]
 
 
+@pytest.mark.ngspice
 def test_offset_columns_and_second_memories_are_in_use():
     first, _, third = mapping_table(network(encoding="offset", cell=OneTransistorTwoR())).rows
     assert first.devices == 2 * (2 * 9 * 3 + 9 * 2)  # two tiles with an offset column each

@@ -45,7 +45,7 @@ def test_ideal_power_is_the_sum_over_memories():
 
 def first_weights(chip):
     layer = mapped_layers(chip)["0"]
-    w = decoded_weights(layer.programme, layer.on_chip.reachable())
+    w = decoded_weights(layer.programme, layer.on_chip.shown())
     return torch.from_numpy(w[0].T.reshape(6, 1, 3, 3)), layer.bias
 
 

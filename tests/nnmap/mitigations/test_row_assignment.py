@@ -27,12 +27,12 @@ HAND = 1e-10
 
 def decoded(programme, tile, g):
     """Weights of one tile, cell by cell, [all inputs, all outputs], between groups too."""
-    p, cell = programme.placement, programme.spec.cell
-    readout = Readout.of(cell, np.asarray)
+    p, levels = programme.placement, programme.cell_levels
+    readout = Readout.of(levels, levels.shown)
     direct = readout.per_ampere(programme.encoding)
     against = readout.per_offset_ampere(programme.encoding) if p.offset else None
     found = np.zeros((p.shape.all_inputs, p.shape.all_outputs))
-    total = g if g.ndim == 2 else g.sum(axis=2)
+    total = levels.shown(g if g.ndim == 2 else g.sum(axis=2))
     for r, c in np.ndindex(p.rows, p.cols):
         i, o = p.row_input[tile, r], p.col_output[tile, c]
         if i < 0:
