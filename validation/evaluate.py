@@ -73,11 +73,10 @@ def evaluate(grid: StudyGrid, *, progress: Progress = silent) -> Evaluation:
         runner = TaskRunner(sources=dict(study.sources))
         if store.meta("tile") is None:
             store.set_meta("tile", _tile(study, runner, results.folder))
-        if store.meta("losses") is None:
-            store.set_meta("losses", losses(study, progress=progress))
+        lost = losses(study, store, progress=progress)
+        store.set_meta("losses", lost)
         audits = _audits(results, file, runner, store, progress)
         report = write_report(results, store, audits)
-        lost = store.meta("losses")
     return Evaluation(results=results, audits=audits, losses=lost, report=report)
 
 

@@ -5,22 +5,26 @@ from typing import Any
 
 import torch
 
-from nnmap import Fidelity
-from nnmap.measures.loss_by_cause import POINTS, LossByCause, loss_by_cause
+from netlists.identity import digest
+from nnmap import Fidelity, LossByCause, MappingPlan, loss_by_cause
+from nnmap.measures.loss_by_cause import POINTS
+from validation.campaign.store import Store
 from validation.condition import Condition
 from validation.runner import mapped_network
+from validation.sources import NetworkIdentity, Source
 from validation.study import Progress, Study
 
 IMAGES = 500  # test images that a loss is measured on, evenly spread; a point is five of them
 
 
-def losses(study: Study, *, progress: Progress) -> list[dict[str, Any]]:
+def losses(study: Study, store: Store, *, progress: Progress) -> list[dict[str, Any]]:
     """Every network on every plan of the study that is solved as a circuit, at LINEAR.
 
     Each with `network`, its name; `axes`, what sets the plan apart from the study's others; the
-    fields of `LossByCause`; `points`, by cause; and `sentence`, empty for a loss that needs none.
+    fields of `LossByCause`; `total`, points; `sentence`, empty for a loss that needs none. What the
+    store has is not measured again.
     """
-    groups: dict[Any, list[Condition]] = {}
+    groups: dict[tuple[NetworkIdentity, MappingPlan], list[Condition]] = {}
     solved = [c for c in study.conditions if c.fidelity is not Fidelity.IDEAL]
     for condition in solved:
         groups.setdefault((condition.network, condition.plan), []).append(condition)
@@ -28,15 +32,20 @@ def losses(study: Study, *, progress: Progress) -> list[dict[str, Any]]:
     found = []
     with progress("fault-free circuit", len(groups)) as done:
         for (network, plan), conditions in groups.items():
-            source = study.sources[network]
-            data = source.data()
-            count = min(IMAGES, len(data.test_x))
-            some = torch.linspace(0, len(data.test_x) - 1, count).long()
-            loss = loss_by_cause(mapped_network(source, plan), data.test_x[some], data.test_y[some])
+            key = f"loss {digest(network, plan)}"
+            if store.meta(key) is None:
+                store.set_meta(key, vars(_measured(study.sources[network], plan)))
             axes = {k: v for k, v in _shared(conditions).items() if k not in shared}
-            found.append(_described(network.name, axes, loss))
+            found.append(_described(network.name, axes, LossByCause(**store.meta(key))))
             done(1)
     return found
+
+
+def _measured(source: Source, plan: MappingPlan) -> LossByCause:
+    data = source.data()
+    count = min(IMAGES, len(data.test_x))
+    some = torch.linspace(0, len(data.test_x) - 1, count).long()
+    return loss_by_cause(mapped_network(source, plan), data.test_x[some], data.test_y[some])
 
 
 def _shared(conditions: Sequence[Condition]) -> dict[str, Any]:
@@ -51,7 +60,6 @@ def _described(network: str, axes: Mapping[str, Any], loss: LossByCause) -> dict
         "network": network,
         "axes": labels,
         **vars(loss),
-        "points": loss.points,
         "total": loss.total,
         "sentence": f"{network}{f' ({labels})' if labels else ''}: {loss}."
         if loss.total > POINTS
