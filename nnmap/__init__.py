@@ -17,6 +17,7 @@ from nnmap.mapping.slicing import SlicedOffset, SlicedPair, Slicing
 from nnmap.measures.cost import Cost, Figures, LayerWork, cost, figures, workload
 from nnmap.measures.faulty_weights import faults_as_weights
 from nnmap.measures.fidelity_error import FidelityError, layer_error, network_errors
+from nnmap.measures.loss_by_cause import LossByCause, loss_by_cause
 from nnmap.measures.mapping_accuracy import MappingAccuracy, measure_mapping
 from nnmap.measures.mapping_table import MappingRow, MappingTable, mapping_table
 from nnmap.measures.power import LayerPower, array_power, tile_power
@@ -57,6 +58,7 @@ __all__ = [
     "LayerOnChip",
     "LayerPower",
     "LayerWork",
+    "LossByCause",
     "MappedConv2d",
     "MappedLayer",
     "MappedLinear",
@@ -93,6 +95,7 @@ __all__ = [
     "lenet_caffe",
     "lenet_remeco",
     "load_checkpoint",
+    "loss_by_cause",
     "map_network",
     "mapped_layers",
     "mapping_table",

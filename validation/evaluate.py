@@ -12,6 +12,7 @@ from validation.audit.sample import audit, choose_reads
 from validation.campaign.store import Store
 from validation.condition import Condition
 from validation.files.study_file import StudyFile, StudyGrid
+from validation.losses import losses
 from validation.report.page import reference_figures, write_report
 from validation.report.tile_view import make_tile_view
 from validation.runner import TaskRunner
@@ -23,10 +24,11 @@ BATCH = 250  # images at a time, which bounds the memory of convolutions
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What an evaluation found: results, audits, and the report's path."""
+    """What an evaluation found: results, audits, fault-free losses, and the report's path."""
 
     results: Results
     audits: Sequence[Mapping[str, Any]]
+    losses: Sequence[Mapping[str, Any]]
     report: Path
 
 
@@ -71,9 +73,11 @@ def evaluate(grid: StudyGrid, *, progress: Progress = silent) -> Evaluation:
         runner = TaskRunner(sources=dict(study.sources))
         if store.meta("tile") is None:
             store.set_meta("tile", _tile(study, runner, results.folder))
+        lost = losses(study, store, progress=progress)
+        store.set_meta("losses", lost)
         audits = _audits(results, file, runner, store, progress)
         report = write_report(results, store, audits)
-    return Evaluation(results=results, audits=audits, report=report)
+    return Evaluation(results=results, audits=audits, losses=lost, report=report)
 
 
 def _prepare(study: Study, progress: Progress) -> None:

@@ -5,6 +5,8 @@ no wires, no transistors, no converters. The chip's own maps are used, so that b
 circuit results of one chip stand side by side.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -64,17 +66,29 @@ def faults_as_weights(network: MappedNetwork, chip: AnyChip | None = None) -> nn
     share a tile, which belong to no weight.
     """
 
+    def decoded(name: str) -> FloatArray:
+        programme = network.programmes[name]
+        held = LayerOnChip(name=name, programme=programme, chip=chip or HEALTHY)
+        return decoded_weights(programme, held.shown())
+
+    return in_torch(network, decoded)
+
+
+def in_torch(network: MappedNetwork, weights: Callable[[str], FloatArray]) -> nn.Module:
+    """The network in plain torch with other weights.
+
+    weights: name of a layer on tiles -> its weights [groups, inputs, outputs].
+    """
+
     def digital(name: str) -> nn.Module:
         programme, periphery = network.programmes[name], network.peripheries[name]
-        held = LayerOnChip(name=name, programme=programme, chip=chip or HEALTHY)
-        weights = torch.from_numpy(decoded_weights(programme, held.shown())).mT
-        groups, _outputs, inputs = weights.shape
-        flat = weights.reshape(-1, inputs).contiguous()
+        matrix = torch.from_numpy(weights(name)).mT
+        flat = matrix.reshape(-1, matrix.shape[2]).contiguous()
         bias = _bias(programme.shift, periphery.bias)
         if periphery.window is None:
             return WeightLinear(flat, bias)
         kernel = flat.unflatten(1, (-1, *periphery.window.kernel))
-        return WindowConv2d(kernel, bias, periphery.window, groups)
+        return WindowConv2d(kernel, bias, periphery.window, len(matrix))
 
     layers = {name: digital(name) for name in network.programmes}
     return with_layers(network.skeleton, layers).eval()

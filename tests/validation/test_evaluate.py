@@ -43,6 +43,22 @@ def test_a_run_reports_and_a_rerun_changes_no_byte(tiny):
 
 
 @pytest.mark.ngspice
+def test_circuits_that_lose_without_faults_say_so_and_to_what(tiny):
+    """One plan on long wires, one on short: the warning is of the first, and names it."""
+    grid = tiny({"sweep": {"tile.r_row_segment": [0.01, 500.0]}})
+    short, long = evaluate(grid).losses
+    assert short["sentence"] == "" and short["total"] < 1 < long["total"]
+    assert f"circuit takes {long['total']:.1f} points" in long["sentence"]
+    assert "most of it by wires" in long["sentence"] and "r_row_segment = 500.0" in long["axes"]
+    assert "linear" not in long["axes"] and "faults" not in long["axes"]
+    page = (grid.common.folder() / "report.html").read_text()
+    assert long["sentence"] in page and f"{100 * long['bend']:.1f}</td>" in page
+    again = evaluate(tiny({"tile": {"r_row_segment": 500.0}}))
+    assert [loss["bend"] for loss in again.losses] == [long["bend"]]
+    assert evaluate(tiny({"measure": {"fidelities": ["ideal"]}}, out="o2")).losses == []
+
+
+@pytest.mark.ngspice
 def test_more_chips_reuse_what_is_there_and_processes_agree(tiny):
     evaluate(tiny())
     more = {"faults": {"chips": 3}}

@@ -67,6 +67,9 @@ def _show(found: Evaluation) -> None:
     out.print(shown_table(pivot(summary, axes), title=title, percent=percent))
     if results.summary is not None and results.summary.failed:
         err.print(f"[yellow]warning:[/] {results.summary}", highlight=False, soft_wrap=True)
+    for loss in found.losses:
+        if loss["sentence"]:
+            err.print(f"[yellow]warning:[/] {loss['sentence']}", highlight=False, soft_wrap=True)
     audit = audit_summary(found.audits)
     if audit:
         steps = audit["max_adc_steps"]

@@ -92,6 +92,7 @@ def render(store: Store) -> str:
             drop_figure=drop_figure(tile["drop"]),
             networks=store.meta("networks"),
             calibrations=store.meta("calibrations"),
+            losses=store.meta("losses") or [],
             versions=store.meta("versions"),
         )
     )

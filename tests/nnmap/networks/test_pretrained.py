@@ -118,6 +118,7 @@ def test_plans_say_what_the_papers_say(paper):
     assert plan("vgg13-cifar10").digital_1x1 and plan("alexnet-cifar10") is PLANS["remeco"]
 
 
+@pytest.mark.ngspice
 def test_quantised_in_torch_or_on_tiles_gives_the_same_logits():
     model, x = pretrained("lenet-mnist").double(), torch.rand(4, 784).double()
     bare = replace(plan("lenet-mnist"), dac_bits=None, adc_bits=None)
