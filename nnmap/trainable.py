@@ -4,12 +4,13 @@ import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from nnmap.chip import AnyChip
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.readers import MatrixReader
-from nnmap.layers.held_operators import HeldOperators
+from nnmap.layers.held_operators import HeldOperators, require_trainable
 from nnmap.layers.layer import MappedLayer
 from nnmap.layers.trainable import TrainableConv2d, TrainableLinear
 from nnmap.skeleton import OnTiles, replace_modules, with_layers
@@ -38,7 +39,8 @@ class TrainableNetwork(nn.Module):
         super().__init__()
         self._network, self._chip, self._fidelity = network, chip, fidelity
         # Not a submodule: its buffers are no state of the network that trains.
-        self._evaluated: tuple[tuple[int, ...], list[nn.Module]] = ((), [])
+        self._evaluated: tuple[list[Tensor], list[nn.Module]] = ([], [])
+        require_trainable(next(iter(network.programmes)), fidelity)
         on_chip = mapped_layers(network.on(chip, fidelity))
         layers = {name: _trainable(on_chip[name], every) for name in network.programmes}
         self.model = with_layers(network.skeleton, layers)
@@ -61,33 +63,43 @@ class TrainableNetwork(nn.Module):
         programmes = {name: layer.programme_now() for name, layer in layers.items()}
         peripheries = {}
         for name, layer in layers.items():
-            bias = None if layer.bias is None else layer.bias.detach().clone()
+            bias = None if layer.bias is None else layer.bias.detach().cpu().clone()
             peripheries[name] = replace(self._network.peripheries[name], bias=bias)
         kinds = (TrainableLinear, TrainableConv2d)
         skeleton = replace_modules(self.model, kinds, lambda _, layer: OnTiles(layer.name))
         return replace(
             self._network,
-            skeleton=skeleton.requires_grad_(False).eval(),
+            skeleton=skeleton.requires_grad_(False).cpu().eval(),
             programmes=programmes,
             peripheries=peripheries,
         )
 
     def _deployed(self) -> nn.Module:
+        # Compared by content: what is written through `.data` leaves no other trace.
         state = [*self.model.parameters(), *self.model.buffers()]
-        key = tuple(tensor._version for tensor in state)
-        if self._evaluated[0] != key:
-            deployed = self.programmed().on(self._chip, self._fidelity)
-            some = next(iter(self.layers().values())).weight
-            self._evaluated = (key, [deployed.to(some.device, some.dtype)])
-        return self._evaluated[1][0]
+        before, deployed = self._evaluated
+        if not deployed or not all(map(_same, state, before)):
+            weight = next(iter(self.layers().values())).weight
+            new = self.programmed().on(self._chip, self._fidelity).to(weight.device)
+            for layer in mapped_layers(new).values():  # the digital layers keep their precision
+                layer.to(weight.dtype)
+            before, deployed = [tensor.detach().clone() for tensor in state], [new]
+            self._evaluated = before, deployed
+        return deployed[0]
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape hold the same in the same form."""
+    alike = one.dtype == other.dtype and one.device == other.device
+    return alike and torch.equal(one, other)
 
 
 def _trainable(layer: MappedLayer, every: int) -> TrainableLayer:
     """The layer of a chip with its weights as parameters."""
     reader = layer.reader
-    curve = reader.curve if isinstance(reader, MatrixReader) else None
-    fitted = reader if isinstance(reader, MatrixReader) and curve is not None else None
-    held = HeldOperators(layer.on_chip, layer.fidelity, every=every, fitted=fitted)
+    assert isinstance(reader, MatrixReader)
+    curve, gains = reader.curve, reader.gains
+    held = HeldOperators(layer.on_chip, layer.fidelity, every=every, gains=gains)
     kind = TrainableLinear if layer.periphery.window is None else TrainableConv2d
     return kind(
         layer.on_chip, layer.periphery, layer.fidelity, held, copy.deepcopy(curve), layer.noise

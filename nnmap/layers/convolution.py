@@ -22,6 +22,15 @@ class MappedConv2d(MappedLayer):
         assert self.periphery.window is not None
         return self.periphery.window
 
+    def vectors_of(self, x: Tensor) -> int:
+        """See `MappedLayer.vectors_of`."""
+        rows, cols = self._output_size(x)
+        return len(x) * rows * cols
+
+    def _output_size(self, x: Tensor) -> tuple[int, int]:
+        left, right, top, bottom = self.window.padding
+        return self.window.output_size(x.shape[2] + top + bottom, x.shape[3] + left + right)
+
     def _vectors(self, x: Tensor) -> Tensor:
         return self.window.patches(x)
 
@@ -40,8 +49,7 @@ class MappedConv2d(MappedLayer):
                 f"x.shape={tuple(x.shape)} != (batch, channels, height, width)"
                 f"=(*, {channels}, *, *)."
             )
-        left, right, top, bottom = self.window.padding
-        size = self.window.output_size(x.shape[2] + top + bottom, x.shape[3] + left + right)
+        size = self._output_size(x)
         if min(size) < 1:
             raise InputError(
                 f"x.shape={tuple(x.shape)} is smaller than the {self.window.kernel} kernel."
@@ -53,6 +61,6 @@ class MappedConv2d(MappedLayer):
             return y.to(x.dtype)
         parts = [
             y.unflatten(1, (-1, *size)).transpose(0, 1).to(x.dtype)
-            for y in self._products(x, len(x) * size[0] * size[1])
+            for y in self._products(x, self.vectors_of(x))
         ]
         return torch.cat(parts)

@@ -131,8 +131,10 @@ class MappedLayer(nn.Module, ABC):
         steps = self.adc.steps(p.tiles, p.cols)
         found = decoders(programme, cell_function(programme.spec, self.fidelity))
         self._slices: list[slice | None] = []
+        self._in_order: list[bool] = []  # whether every read column is decoded once, in turn
         for k, (group, decoder) in enumerate(zip(p.row_groups, found, strict=True)):
             self._slices.append(_as_slice(group.inputs))
+            self._in_order.append(np.array_equal(decoder.column, np.arange(len(group.columns))))
             for name, array in (
                 ("inputs", group.inputs),
                 ("flip", group.flip),
@@ -265,9 +267,9 @@ class MappedLayer(nn.Module, ABC):
     def _chunks(self, x: Tensor) -> Iterator[Tensor]:
         """The batch in parts of bounded size."""
 
+    @abstractmethod
     def vectors_of(self, x: Tensor) -> int:
         """Input vectors of the matrix that a layer input makes."""
-        return sum(self._vectors(part).shape[1] for part in self._chunks(x))
 
     def _numbers(self, x: Tensor) -> Tensor:
         return x.to(self._number)
@@ -285,14 +287,16 @@ class MappedLayer(nn.Module, ABC):
         both = bool((x < 0).any())
         if self.dac.negative == "negative drive":
             signs = torch.where(x < 0, -1.0, 1.0).to(x) if both else None
-            for weight, volts in self.dac.planes(x.abs() if both else x):
+            # Not abs, whose gradient at 0 is 0.
+            for weight, volts in self.dac.planes(x if signs is None else x * signs):
                 v = self._entering(volts if signs is None else signs * volts, applied)
                 yield Planes(weight=weight, straight=v, flipped=-v if flips else None)
             return
         positive = [(w, self._entering(v, applied)) for w, v in self.dac.planes(x.clamp(min=0.0))]
         negative: list[tuple[float, Tensor | None]] = [(w, None) for w, _ in positive]
         if both:
-            parts = self.dac.planes((-x).clamp(min=0.0))
+            # Not clamp: an input of 0 would pass its gradient to both parts.
+            parts = self.dac.planes(torch.relu(-x))
             negative = [(w, self._entering(v, applied)) for w, v in parts]
         for (weight, plus), (_, minus) in zip(positive, negative, strict=True):
             yield Planes(weight=weight, straight=plus, flipped=minus)
@@ -372,9 +376,9 @@ class MappedLayer(nn.Module, ABC):
                 self.clips.adc_of += 0 if self.adc.bits is None else i.numel()
                 if y is None:
                     y = i.new_zeros(self.programme.placement.shape.all_outputs, i.shape[1])
-                column, output = self._of_group("column", k), self._of_group("output", k)
-                weight = self._of_group("weight", k) * planes.weight
-                y = y.index_add(0, output, code[column] * weight[:, None])
+                output, weight = self._of_group("output", k), self._of_group("weight", k)
+                entries = code if self._in_order[k] else code[self._of_group("column", k)]
+                y = y.index_add(0, output, entries * (weight * planes.weight)[:, None])
         if self.dac.bits is not None:
             self.clips.dac_of += x.numel() * self.reads_per_vector(x) // self.dac.planes_per_input
         assert y is not None
@@ -404,6 +408,10 @@ def _as_slice(inputs: np.ndarray) -> slice | None:
 class MappedLinear(MappedLayer):
     """A linear layer on tiles."""
 
+    def vectors_of(self, x: Tensor) -> int:
+        """See `MappedLayer.vectors_of`."""
+        return x.numel() // self.programme.placement.shape.all_inputs
+
     def _vectors(self, x: Tensor) -> Tensor:
         return x.T
 
@@ -420,6 +428,5 @@ class MappedLinear(MappedLayer):
             y, clips = compiled.linear(self._numbers(x).reshape(-1, inputs))
             self._count(clips)
             return y.to(x.dtype).view(*x.shape[:-1], -1)
-        vectors = x.numel() // inputs
-        parts = [y.T.to(x.dtype) for y in self._products(x, vectors)]
+        parts = [y.T.to(x.dtype) for y in self._products(x, self.vectors_of(x))]
         return torch.cat(parts).view(*x.shape[:-1], -1)
