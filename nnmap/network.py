@@ -18,6 +18,7 @@ from nnmap.fidelity.readers import MAX_SOLVES, MatrixReader, fitted_reader, make
 from nnmap.layers.convolution import MappedConv2d
 from nnmap.layers.layer import MappedLayer, MappedLinear, ReadNoise
 from nnmap.mapping.converters import Adc
+from nnmap.mapping.correction import Correction
 from nnmap.mapping.periphery import Periphery
 from nnmap.mapping.plan import AdcRange, matches, require_matches
 from nnmap.mapping.programme import Programme
@@ -143,6 +144,21 @@ class MappedNetwork:
         if all(merged[name] is self.programmes[name] for name in merged):
             return self
         return replace(self, programmes=merged).ranged()
+
+    def corrected(self, corrections: Mapping[str, Correction]) -> "MappedNetwork":
+        """The same network with these digital corrections, in place of what the layers had.
+
+        Raises InputError for the name of no layer on tiles.
+        """
+        unknown = [name for name in corrections if name not in self.peripheries]
+        if unknown:
+            raise InputError(
+                f"{unknown[0]!r} is none of the layers on tiles: {', '.join(self.peripheries)}."
+            )
+        changed = {
+            name: replace(self.peripheries[name], correction=c) for name, c in corrections.items()
+        }
+        return replace(self, peripheries={**self.peripheries, **changed})
 
     def ranged(self) -> "MappedNetwork":
         """The same network with its ADC ranges set from the sample, at IDEAL without faults."""
