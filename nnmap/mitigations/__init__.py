@@ -2,8 +2,13 @@
 
 from nnmap.mitigations.base import ChipAgnostic, ChipSpecific, Mitigation
 from nnmap.mitigations.batch_norm import BatchNormReestimation
+from nnmap.mitigations.batch_norm_training import BatchNormTraining, BatchNormTrainingThroughCircuit
 from nnmap.mitigations.bench import Bench, Run, truth_of
+from nnmap.mitigations.bias_training import BiasTraining, BiasTrainingThroughCircuit
 from nnmap.mitigations.committee import Committee
+from nnmap.mitigations.distillation import Distillation, DistillationThroughCircuit
+from nnmap.mitigations.drop_connect import DropConnect
+from nnmap.mitigations.fine_tuning import FineTuning
 from nnmap.mitigations.known import Knowledge, Known, Needs
 from nnmap.mitigations.layer_averaging import LayerAveraging
 from nnmap.mitigations.low_rank_correction import LowRankCorrection, WeightedLowRankCorrection
@@ -15,6 +20,14 @@ from nnmap.mitigations.row_assignment import RowAssignment
 MITIGATIONS: dict[str, type[Mitigation]] = {
     kind.name(): kind
     for kind in (
+        BatchNormTraining,
+        BatchNormTrainingThroughCircuit,
+        BiasTraining,
+        BiasTrainingThroughCircuit,
+        Distillation,
+        DistillationThroughCircuit,
+        DropConnect,
+        FineTuning,
         BatchNormReestimation,
         Committee,
         LayerAveraging,
@@ -29,10 +42,18 @@ MITIGATIONS: dict[str, type[Mitigation]] = {
 __all__ = [
     "MITIGATIONS",
     "BatchNormReestimation",
+    "BatchNormTraining",
+    "BatchNormTrainingThroughCircuit",
     "Bench",
+    "BiasTraining",
+    "BiasTrainingThroughCircuit",
     "ChipAgnostic",
     "ChipSpecific",
     "Committee",
+    "Distillation",
+    "DistillationThroughCircuit",
+    "DropConnect",
+    "FineTuning",
     "Knowledge",
     "Known",
     "LayerAveraging",

@@ -42,6 +42,7 @@ class Committee(ChipAgnostic):
 
     needs: ClassVar[Needs] = Needs.NOTHING
     source: ClassVar[str] = "remeco, Section II"
+    overhead: ClassVar[tuple[str, ...]] = ("memories",)
 
     copies: int = 3
 

@@ -23,6 +23,7 @@ class LayerAveraging(ChipAgnostic):
 
     needs: ClassVar[Needs] = Needs.NOTHING
     source: ClassVar[str] = "remeco, Section III"
+    overhead: ClassVar[tuple[str, ...]] = ("memories",)
 
     copies: int = 3
     layers: tuple[str, ...] = ("*",)

@@ -42,6 +42,11 @@ class LowRankCorrection(ChipSpecific):
 
     needs: ClassVar[Needs] = Needs.CIRCUIT
     source: ClassVar[str] = "this toolkit"
+    overhead: ClassVar[tuple[str, ...]] = (
+        "reads",
+        "digital_operations",
+        "operations_per_inference",
+    )
 
     rank: int = 4
     scope: Scope = "tile"
@@ -111,6 +116,12 @@ class WeightedLowRankCorrection(LowRankCorrection):
     """
 
     needs: ClassVar[Needs] = Needs.CIRCUIT | Needs.INPUTS
+    overhead: ClassVar[tuple[str, ...]] = (
+        "reads",
+        "images",
+        "digital_operations",
+        "operations_per_inference",
+    )
 
     images: int = 512
 

@@ -11,6 +11,7 @@ from nnmap.chip import LayerOnChip
 from nnmap.mapping.correction import Correction, Sparse
 from nnmap.mapping.decode import decoded_matrix, operators_of
 from nnmap.mitigations.base import ChipSpecific
+from nnmap.mitigations.bench import Bench
 from nnmap.mitigations.known import Known, Needs
 from nnmap.mitigations.operators import ordered_matrix
 from nnmap.network import MappedNetwork
@@ -32,6 +33,7 @@ class OutputCompensation(ChipSpecific):
 
     needs: ClassVar[Needs] = Needs.MAP
     source: ClassVar[str] = "fpt, references 10 and 11"
+    overhead: ClassVar[tuple[str, ...]] = ("operations_per_inference",)
 
     keep: float = 1.0
 
@@ -39,8 +41,8 @@ class OutputCompensation(ChipSpecific):
         if not 0 < self.keep <= 1:
             raise InputError(f"{self.name()}: keep={self.keep!r} must lie in (0, 1].")
 
-    def place(self, network: MappedNetwork, known: Known) -> MappedNetwork:
-        """See `Mitigation.place`."""
+    def tune(self, network: MappedNetwork, known: Known, bench: Bench) -> MappedNetwork:
+        """See `Mitigation.tune`: after the last change of places."""
         chip = known.map()
         found = {}
         for name, programme in network.programmes.items():

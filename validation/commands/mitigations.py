@@ -3,11 +3,11 @@
 from nnmap.mitigations import MITIGATIONS, ChipAgnostic, Mitigation, Needs
 from validation.commands.terminal import out
 
-HEADS = ("name", "stages", "kind", "needs", "source")
+HEADS = ("name", "stages", "kind", "needs", "overhead", "source")
 
 
 def command() -> None:
-    """List the mitigations: stages, what each may know, source."""
+    """List the mitigations: stages, what each may know, what its overhead counts, source."""
     lines = [HEADS, *(_line(name, kind) for name, kind in MITIGATIONS.items())]
     widths = [max(len(line[k]) for line in lines) for k in range(len(HEADS))]
     for line in lines:
@@ -23,4 +23,5 @@ def _line(name: str, kind: type[Mitigation]) -> tuple[str, ...]:
     ]
     needs = ", ".join((need.name or "").lower() for need in Needs if need in kind.needs)
     family = "chip-agnostic" if issubclass(kind, ChipAgnostic) else "chip-specific"
-    return name, ", ".join(stages), family, needs or "nothing", kind.source
+    overhead = ", ".join(kind.overhead).replace("_", " ") or "nothing"
+    return name, ", ".join(stages), family, needs or "nothing", overhead, kind.source
