@@ -12,6 +12,9 @@ from netlists.identity import ByContent
 from nnmap.mapping.placement import IntArray, Shape
 
 
+NO_GAIN = 1e-12  # a gain this close to 1 takes no multiplication
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LowRank(ByContent):
     """Adds up @ down @ x[inputs] to the sums of `outputs`, in units of weight times input.
@@ -124,7 +127,7 @@ class Correction(ByContent):
     @property
     def operations(self) -> int:
         """Multiplications and additions per input vector."""
-        gains = 0 if self.gain is None else int(np.count_nonzero(self.gain != 1))
+        gains = 0 if self.gain is None else int(np.count_nonzero(np.abs(self.gain - 1) > NO_GAIN))
         return gains + sum(branch.operations for branch in self.branches)
 
     def plus(self, *branches: LowRank | Sparse) -> "Correction":

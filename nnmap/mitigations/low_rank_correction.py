@@ -10,7 +10,7 @@ from scipy.linalg import svd
 from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from nnmap.mapping.correction import Correction, LowRank
-from nnmap.mapping.placement import IntArray, Placement
+from nnmap.mapping.placement import BoolArray, IntArray, Placement
 from nnmap.mapping.programme import Programme
 from nnmap.mitigations.base import ChipSpecific
 from nnmap.mitigations.bench import Bench
@@ -19,6 +19,7 @@ from nnmap.mitigations.operators import Operators, ordered_matrix, second_moment
 from nnmap.network import MappedNetwork
 
 Scope = Literal["layer", "rows", "tile"]
+WITHIN = 2.0  # factor from the median share of its column within which a cell follows its order
 PER_SVD = 14  # operations of a decomposition over m n min(m, n), as LAPACK's documents count them
 
 
@@ -158,12 +159,18 @@ def _root(moment: FloatArray) -> FloatArray:
 def column_gains(
     programme: Programme, operators: Operators, name: str, moment: FloatArray | None = None
 ) -> FloatArray:
-    """Factors that bring each column's reading closest to what was ordered, [tiles, cols]."""
+    """Factors that bring each column's reading closest to what was ordered, [tiles, cols].
+
+    Over cells that follow their orders: one whose share of what was ordered is far from its
+    column's median is stuck, and would pull the factor of the others down.
+    """
     p = programme.placement
     found = np.ones((p.tiles, p.cols))
-    for group, ordered, chip in zip(
+    for group, whole, read in zip(
         p.row_groups, operators.ordered(programme), operators.of_layer[name], strict=True
     ):
+        follows = _following(whole, read)
+        ordered, chip = whole * follows, read * follows
         weighted = chip
         if moment is not None:
             sign = np.where(group.flip, -1.0, 1.0)
@@ -172,6 +179,13 @@ def column_gains(
         gain = np.divide(onto, size, out=np.ones_like(size), where=size > 0)
         found[group.tiles[group.columns // p.cols], group.columns % p.cols] = gain
     return found
+
+
+def _following(ordered: FloatArray, chip: FloatArray) -> BoolArray:
+    """Which cells read as ordered but for what the wires take, [driven, read columns]."""
+    share = chip / ordered
+    usual = np.median(share, axis=0)
+    return np.asarray((share > usual / WITHIN) & (share < usual * WITHIN))
 
 
 def _blocks(p: Placement, scope: Scope) -> Iterator[tuple[IntArray, IntArray]]:

@@ -15,7 +15,7 @@ from nnmap.mitigations.known import known_by
 from nnmap.mitigations.low_rank_correction import closest
 from nnmap.mitigations.operators import second_moments
 from tests.nnmap.making import ENCODED, half_flipped, mapped, placed
-from tests.nnmap.mitigations.problem import FAULTY, deployed, map_on, plan, score
+from tests.nnmap.mitigations.problem import FAULTY, PERFECT, deployed, map_on, plan, score
 from tests.nnmap.small import convolutional, dense, inputs
 from tests.tolerances import assert_close
 
@@ -113,6 +113,15 @@ def test_gains_bring_every_column_as_close_as_a_factor_can():
     assert after < 0.2 * before
     driven = sum(np.count_nonzero(p.placement.row_input >= 0) for p in network.programmes.values())
     assert meter.reads == driven
+
+
+def test_stuck_memories_pull_no_gain():
+    """Where wires are perfect all factors are 1, whatever is stuck."""
+    network = map_on(plan(wires=PERFECT))
+    found = corrected(network, FAULTY, LowRankCorrection(rank=0, gain=True))[0]
+    for periphery in found.peripheries.values():
+        assert_close(periphery.correction.gain, np.ones_like(periphery.correction.gain), 1e-9)
+        assert periphery.correction.operations == 0
 
 
 def test_a_second_correction_sees_the_first():
