@@ -11,7 +11,6 @@ from netlists.errors import InputError
 from netlists.identity import ByContent
 from nnmap.mapping.placement import IntArray, Shape
 
-
 NO_GAIN = 1e-12  # a gain this close to 1 takes no multiplication
 
 

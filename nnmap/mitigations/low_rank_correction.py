@@ -10,7 +10,7 @@ from scipy.linalg import svd
 from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from nnmap.mapping.correction import Correction, LowRank
-from nnmap.mapping.placement import BoolArray, IntArray, Placement
+from nnmap.mapping.placement import IntArray, Placement
 from nnmap.mapping.programme import Programme
 from nnmap.mitigations.base import ChipSpecific
 from nnmap.mitigations.bench import Bench
@@ -19,7 +19,6 @@ from nnmap.mitigations.operators import Operators, ordered_matrix, second_moment
 from nnmap.network import MappedNetwork
 
 Scope = Literal["layer", "rows", "tile"]
-WITHIN = 2.0  # factor from the median share of its column within which a cell follows its order
 PER_SVD = 14  # operations of a decomposition over m n min(m, n), as LAPACK's documents count them
 
 
@@ -161,31 +160,35 @@ def column_gains(
 ) -> FloatArray:
     """Factors that bring each column's reading closest to what was ordered, [tiles, cols].
 
-    Over cells that follow their orders: one whose share of what was ordered is far from its
-    column's median is stuck, and would pull the factor of the others down.
+    In least absolute deviations over the cells, each by the root mean square of its input where
+    the moment is known: stuck memories, which no factor brings back, hardly pull it. In least
+    squares they would pull all factors down, and columns of a pair apart.
     """
     p = programme.placement
     found = np.ones((p.tiles, p.cols))
-    for group, whole, read in zip(
+    for group, ordered, chip in zip(
         p.row_groups, operators.ordered(programme), operators.of_layer[name], strict=True
     ):
-        follows = _following(whole, read)
-        ordered, chip = whole * follows, read * follows
-        weighted = chip
+        strength = np.ones(len(group.inputs))
         if moment is not None:
-            sign = np.where(group.flip, -1.0, 1.0)
-            weighted = (moment[np.ix_(group.inputs, group.inputs)] * np.outer(sign, sign)) @ chip
-        onto, size = (ordered * weighted).sum(axis=0), (chip * weighted).sum(axis=0)
-        gain = np.divide(onto, size, out=np.ones_like(size), where=size > 0)
+            strength = np.sqrt(moment[group.inputs, group.inputs])
+        gain = closest_factors(ordered, chip, strength)
         found[group.tiles[group.columns // p.cols], group.columns % p.cols] = gain
     return found
 
 
-def _following(ordered: FloatArray, chip: FloatArray) -> BoolArray:
-    """Which cells read as ordered but for what the wires take, [driven, read columns]."""
-    share = chip / ordered
-    usual = np.median(share, axis=0)
-    return np.asarray((share > usual / WITHIN) & (share < usual * WITHIN))
+def closest_factors(ordered: FloatArray, chip: FloatArray, strength: FloatArray) -> FloatArray:
+    """The f of each column with the least sum of strength |ordered - f chip|; 1 where chip is 0.
+
+    ordered, chip: [cells, columns], at least 0.  strength: [cells]. A weighted median of ratios.
+    """
+    ratio = np.divide(ordered, chip, out=np.zeros_like(chip), where=chip > 0)
+    order = np.argsort(ratio, axis=0, kind="stable")
+    weight = np.take_along_axis(strength[:, None] * chip, order, axis=0)
+    total = np.cumsum(weight, axis=0)
+    middle = (total < total[-1] / 2).sum(axis=0)
+    found = np.take_along_axis(np.take_along_axis(ratio, order, axis=0), middle[None], axis=0)[0]
+    return np.where(total[-1] > 0, found, 1.0)
 
 
 def _blocks(p: Placement, scope: Scope) -> Iterator[tuple[IntArray, IntArray]]:

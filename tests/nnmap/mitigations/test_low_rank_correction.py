@@ -12,7 +12,7 @@ from netlists import FaultRates, InputError, Wires
 from nnmap import Chip, Fidelity, mapped_layers
 from nnmap.mitigations import Bench, Knowledge, LowRankCorrection, WeightedLowRankCorrection
 from nnmap.mitigations.known import known_by
-from nnmap.mitigations.low_rank_correction import closest
+from nnmap.mitigations.low_rank_correction import closest, closest_factors
 from nnmap.mitigations.operators import second_moments
 from tests.nnmap.making import ENCODED, half_flipped, mapped, placed
 from tests.nnmap.mitigations.problem import FAULTY, PERFECT, deployed, map_on, plan, score
@@ -49,6 +49,20 @@ def test_exact_at_full_rank_on_wires_with_faults(make, options, seed, scope, gai
     method = replace(FULL, scope=scope, gain=gain)
     found = corrected(network, chip, method)[0].on(chip, Fidelity.LINEAR)(x)
     assert_close(found, healthy, 1e-8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_no_factor_comes_closer_in_absolute_deviation(seed):
+    random = np.random.default_rng(seed)
+    ordered, chip, strength = random.gamma(1.0, size=(3, 12))
+    chip[random.random(12) < 0.2] = 0.0
+    columns = np.stack([chip, np.zeros(12)], axis=1)
+    factor, idle = closest_factors(np.stack([ordered, ordered], axis=1), columns, strength)
+    least = (strength * np.abs(ordered - factor * chip)).sum()
+    others = np.append(np.linspace(0.0, 20.0, 200), ordered[chip > 0] / chip[chip > 0])
+    assert all(least <= (strength * np.abs(ordered - f * chip)).sum() + 1e-12 for f in others)
+    assert idle == 1.0
 
 
 @settings(max_examples=30, deadline=None)
