@@ -5,6 +5,12 @@ from validation.commands.terminal import out
 
 HEADS = ("name", "stages", "kind", "needs", "overhead", "source")
 
+NOTE = """
+reads: array reads, one per tile and input vector.  writes: memories programmed again.
+images, labels: shown, each counted once.  epochs: passes over training data.
+digital operations: on the host while tuning.
+memories: on tiles, and operations per inference: of digital corrections, for good."""
+
 
 def command() -> None:
     """List the mitigations: stages, what each may know, what its overhead counts, source."""
@@ -13,6 +19,8 @@ def command() -> None:
     for line in lines:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         out.print(text.rstrip(), highlight=False, soft_wrap=True)
+
+    out.print(NOTE, highlight=False, soft_wrap=True)
 
 
 def _line(name: str, kind: type[Mitigation]) -> tuple[str, ...]:

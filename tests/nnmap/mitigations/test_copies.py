@@ -46,6 +46,13 @@ def test_a_committee_is_the_mean_of_networks_on_chips_of_their_own():
         held(held(network, Committee(copies=2)), Committee(copies=2))
 
 
+def test_copies_lie_on_the_same_kind_of_tiles():
+    """Wires included, which the method itself does not see."""
+    found = deployed([Committee(copies=2)], FAULTY, Fidelity.LINEAR)[0].network
+    before = map_on(plan()).programmes["0"].spec
+    assert found.programmes["0.copy1"].spec == before and before.wires.r_row_segment == 2.0
+
+
 def test_layer_averaging_takes_the_mean_before_the_activation():
     """Of the sums: a network whose first layer alone is averaged is not the mean of networks."""
     model = dense()
