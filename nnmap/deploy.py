@@ -11,6 +11,7 @@ from nnmap.mapping.plan import MappingPlan
 from nnmap.mitigations.base import Mitigation, require_compatible
 from nnmap.mitigations.bench import Bench, blind_to_wires, specs_of, with_specs
 from nnmap.mitigations.known import Knowledge, Needs, known_by
+from nnmap.mitigations.overhead import lasting
 from nnmap.network import MappedNetwork
 from nnmap.to_tiles import map_network
 
@@ -20,10 +21,12 @@ class Deployed:
     """A network as its mitigations left it.
 
     spent: what each mitigation took, by its name: see `Meter`.
+    lasting: what it added to the network for good, by its name: see `overhead.lasting`.
     """
 
     network: MappedNetwork
     spent: dict[str, dict[str, int]]
+    lasting: dict[str, dict[str, int]]
 
 
 def deploy(
@@ -50,6 +53,7 @@ def deploy(
     meter = bench.meter
     known = {m: known_by(m.name(), m.needs, knowledge, meter) for m in chosen}
     spent: dict[str, dict[str, int]] = {m.name(): dict.fromkeys(meter.counts(), 0) for m in chosen}
+    added: dict[str, dict[str, int]] = {m.name(): {} for m in chosen}
 
     def charge(one: Mitigation, before: dict[str, int]) -> None:
         for name, count in meter.since(before).items():
@@ -63,18 +67,27 @@ def deploy(
     if mapped is None or model is not given:
         mapped = map_network(model, plan, rng=rng, sample=sample)
     network = mapped
+    now = lasting(network)
+
+    def changed(one: Mitigation, hook: Callable[[MappedNetwork], MappedNetwork]) -> MappedNetwork:
+        after = _unless_wires(one, network, hook)
+        for name, count in lasting(after).items():
+            added[one.name()][name] = added[one.name()].get(name, 0) + count - now[name]
+            now[name] = count
+        return after
+
     for one in chosen:
         before = meter.counts()
-        network = _unless_wires(one, network, partial(one.place, known=known[one]))
+        network = changed(one, partial(one.place, known=known[one]))
         charge(one, before)
     bench.write(network)
     for one in chosen:
         before = meter.counts()
         seen = bench.seen_by(one.name(), one.needs)
-        network = _unless_wires(one, network, partial(one.tune, known=known[one], bench=seen))
+        network = changed(one, partial(one.tune, known=known[one], bench=seen))
         bench.write(network)
         charge(one, before)
-    return Deployed(network=network, spent=spent)
+    return Deployed(network=network, spent=spent, lasting=added)
 
 
 def _unless_wires(

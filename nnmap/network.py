@@ -18,6 +18,7 @@ from nnmap.layers.convolution import MappedConv2d
 from nnmap.layers.layer import MappedLayer, MappedLinear
 from nnmap.layers.records import ReadNoise
 from nnmap.mapping.converters import Adc
+from nnmap.mapping.correction import Correction
 from nnmap.mapping.periphery import Periphery
 from nnmap.mapping.plan import AdcRange, matches, require_matches
 from nnmap.mapping.programme import Programme
@@ -157,6 +158,21 @@ class MappedNetwork:
             return self
         return replace(self, programmes=merged).ranged()
 
+    def corrected(self, corrections: Mapping[str, Correction]) -> "MappedNetwork":
+        """The same network with these digital corrections, in place of what the layers had.
+
+        Raises InputError for the name of no layer on tiles.
+        """
+        unknown = [name for name in corrections if name not in self.peripheries]
+        if unknown:
+            raise InputError(
+                f"{unknown[0]!r} is none of the layers on tiles: {', '.join(self.peripheries)}."
+            )
+        changed = {
+            name: replace(self.peripheries[name], correction=c) for name, c in corrections.items()
+        }
+        return replace(self, peripheries={**self.peripheries, **changed})
+
     def ranged(self) -> "MappedNetwork":
         """The same network with its ADC ranges set from the sample, at IDEAL without faults."""
         peripheries = self.peripheries
@@ -188,6 +204,9 @@ class MappedNetwork:
             seen = peak.double().numpy()
             found[tile, col] = np.where(seen > 0, seen, shared)
         return found * self.ranges.headroom
+
+
+NetworkInTraining = TrainableNetwork[MappedNetwork]
 
 
 def _continuous(adc: Adc) -> Adc:

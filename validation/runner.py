@@ -39,7 +39,7 @@ class TaskRunner:
         setup, deployed = self.deployed(condition, task.number)
         spent = {
             f"{name}.{what}": count
-            for name, counts in deployed.spent.items()
+            for name, counts in (*deployed.spent.items(), *deployed.lasting.items())
             for what, count in counts.items()
         }
         return {

@@ -56,11 +56,25 @@ class MappedConv2d(MappedLayer):
             )
         compiled = self._compiled(x)
         if compiled is not None:
-            y, clips = compiled.convolve(self.window.pad(self._numbers(x)), self.window.padded)
+            numbers = self._numbers(x)
+            y, clips = compiled.convolve(self.window.pad(numbers), self.window.padded)
             self._count(clips)
-            return y.to(x.dtype)
+            return self._corrected(y, numbers).to(x.dtype)
         parts = [
             y.unflatten(1, (-1, *size)).transpose(0, 1).to(x.dtype)
             for y in self._products(x, self.vectors_of(x))
+        ]
+        return torch.cat(parts)
+
+    def _corrected(self, y: Tensor, x: Tensor) -> Tensor:
+        """Images y [batch, outputs, h', w'] with the branches of the correction."""
+        if self._branches is None:
+            return y
+        chunks = list(self._chunks(x))
+        parts = [
+            self._with_branches(part.transpose(0, 1).flatten(1), chunk)
+            .unflatten(1, (-1, *y.shape[2:]))
+            .transpose(0, 1)
+            for part, chunk in zip(y.split([len(c) for c in chunks]), chunks, strict=True)
         ]
         return torch.cat(parts)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from nnmap.chip import LayerOnChip
 from nnmap.fidelity.fidelity import Fidelity, cell_function
@@ -37,6 +38,7 @@ class MappedLayer(nn.Module, ABC):
     """
 
     bias: Tensor | None
+    _branches: Tensor | None
     _number: Tensor
     _shift: Tensor
 
@@ -64,6 +66,7 @@ class MappedLayer(nn.Module, ABC):
         self.register_buffer("_shift", torch.from_numpy(programme.shift.copy()), persistent=False)
         # Empty: says where and in which precision the layer computes.
         self.register_buffer("_number", torch.empty(0, dtype=torch.float64), persistent=False)
+        self._register_branches(programme)
         self._register_groups(programme)
 
     def _register_groups(self, programme: Programme) -> None:
@@ -82,10 +85,49 @@ class MappedLayer(nn.Module, ABC):
                 ("step", steps[group.tiles].ravel()[group.columns]),
                 ("column", decoder.column),
                 ("output", decoder.output),
-                ("weight", decoder.weight),
+                ("weight", decoder.weight * self._gains(group)[decoder.column]),
             ):
                 tensor = torch.from_numpy(np.array(array))
                 self.register_buffer(f"_{name}_{k}", tensor, persistent=False)
+
+    def _gains(self, group: RowGroup) -> FloatArray:
+        """By which the readings of a group's columns are multiplied, [read columns]."""
+        gain = None if self.periphery.correction is None else self.periphery.correction.gain
+        if gain is None:
+            return np.ones(len(group.columns))
+        return gain[group.tiles].ravel()[group.columns]
+
+    def _register_branches(self, programme: Programme) -> None:
+        """The matrix of the correction's branches, [outputs, inputs], where there are any."""
+        correction, p = self.periphery.correction, programme.placement
+        matrix = None
+        if correction is not None:
+            gain = np.shape(correction.gain_or_one)
+            fits = correction.gain is None or gain == (p.tiles, p.cols)
+            if correction.shape != p.shape or not fits:
+                raise InputError(
+                    f"{self.name}: the correction was made for other tiles: {correction.shape} "
+                    f"with gains {gain}, and the layer has {p.shape} on {p.tiles} tiles of "
+                    f"{p.cols} columns; correct after the last change of places."
+                )
+            if correction.branches:
+                matrix = torch.from_numpy(correction.matrix)
+        self.register_buffer("_branches", matrix, persistent=False)
+
+    def _with_branches(self, y: Tensor, x: Tensor) -> Tensor:
+        """Sums y [outputs, vectors] of a part of the batch x, corrected."""
+        if self._branches is None:
+            return y
+        return y.addmm(self._branches, self._vectors(self._rounded(x)))
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        """Inputs as the converters round them."""
+        return self.dac.signed(x) * (self.dac.x_max / self.dac.v_read)
+
+    def entering(self, x: Tensor) -> Iterator[Tensor]:
+        """What enters the matrix, [inputs of all groups, vectors], as the converters round it."""
+        for part in self._chunks(self._numbers(x)):
+            yield self._vectors(self._rounded(part))
 
     def _of_group(self, name: str, group: int) -> Tensor:
         return self.get_buffer(f"_{name}_{group}")
@@ -324,6 +366,7 @@ class MappedLayer(nn.Module, ABC):
             self.clips.dac_of += x.numel() * self.reads_per_vector(x) // self.dac.planes_per_input
         assert y is not None
         y = y * (self.dac.x_max / self.dac.v_read) + self._shift[:, None]
+        y = self._with_branches(y, x)
         return y if self.bias is None else y + self.bias.to(y.dtype)[:, None]
 
     def _products(self, x: Tensor, vectors: int) -> Iterator[Tensor]:
@@ -366,8 +409,10 @@ class MappedLinear(MappedLayer):
             raise InputError(f"x.shape={tuple(x.shape)} != (batch, inputs)=(*, {inputs}).")
         compiled = self._compiled(x)
         if compiled is not None:
-            y, clips = compiled.linear(self._numbers(x).reshape(-1, inputs))
+            numbers = self._numbers(x).reshape(-1, inputs)
+            y, clips = compiled.linear(numbers)
             self._count(clips)
-            return y.to(x.dtype).view(*x.shape[:-1], -1)
+            y = self._with_branches(y.T, numbers).T
+            return y.to(x.dtype).reshape(*x.shape[:-1], -1)
         parts = [y.T.to(x.dtype) for y in self._products(x, self.vectors_of(x))]
         return torch.cat(parts).view(*x.shape[:-1], -1)

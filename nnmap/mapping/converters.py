@@ -61,6 +61,10 @@ class Dac:
         volts: Tensor = rounded(fraction * levels) / levels * self.v_read
         return volts
 
+    def signed(self, x: Tensor) -> Tensor:
+        """Voltages that the codes of inputs of both signs stand for, same shape."""
+        return self(x.clamp(min=0.0)) - self((-x).clamp(min=0.0))
+
     def planes(self, x: Tensor) -> Iterator[tuple[float, Tensor]]:
         """(weight, voltages) of every read of x >= 0; their weighted sum is `self(x)`."""
         if not self.serial or self.bits is None:

@@ -1,5 +1,6 @@
 """Converted column currents -> weighted sums: the digital side of a read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,39 @@ def _decoder(
     )
 
 
+def decoded_matrix(
+    programme: Programme,
+    operators: Sequence[FloatArray],
+    g_cell: CellFunction,
+    gain: FloatArray | None = None,
+) -> FloatArray:
+    """What tiles of these operators compute, [inputs, outputs] of all groups, weight.
+
+    operators: S [driven, read columns] of every row group.  g_cell: see `decoders`.
+    gain: of each column's reading, [tiles, cols].
+    """
+    p, shape = programme.placement, programme.placement.shape
+    found = np.zeros((shape.all_inputs, shape.all_outputs))
+    for group, decoder, read in zip(
+        p.row_groups, decoders(programme, g_cell), operators, strict=True
+    ):
+        weight = decoder.weight
+        if gain is not None:
+            weight = weight * gain[group.tiles].ravel()[group.columns[decoder.column]]
+        terms = read[:, decoder.column] * weight * np.where(group.flip, -1.0, 1.0)[:, None]
+        np.add.at(found, (group.inputs[:, None], decoder.output[None]), terms)
+    return found
+
+
+def operators_of(placement: Placement, g: FloatArray) -> list[FloatArray]:
+    """Cells' conductances, S [tiles, rows, cols], as operators of every row group."""
+    found = []
+    for group in placement.row_groups:
+        side_by_side = np.concatenate(list(g[group.tiles]), axis=1)
+        found.append(side_by_side[np.ix_(group.rows, group.columns)])
+    return found
+
+
 def decoded_weights(programme: Programme, g: FloatArray) -> FloatArray:
     """The weights that cells of these conductances read as, [groups, inputs, outputs].
 
@@ -73,15 +107,9 @@ def decoded_weights(programme: Programme, g: FloatArray) -> FloatArray:
     shifts every weight of its row, which overwriting weights one by one would miss. Failures at
     cells that hold no weight, between groups that share a tile, do not appear here.
     """
-    p, shape = programme.placement, programme.placement.shape
-    found = np.zeros((shape.all_inputs, shape.all_outputs))
-    for group, decoder in zip(
-        p.row_groups, decoders(programme, programme.cell_levels.shown), strict=True
-    ):
-        side_by_side = np.concatenate(list(g[group.tiles]), axis=1)
-        read = side_by_side[np.ix_(group.rows, group.columns)]
-        terms = read[:, decoder.column] * decoder.weight * np.where(group.flip, -1.0, 1.0)[:, None]
-        np.add.at(found, (group.inputs[:, None], decoder.output[None]), terms)
+    shape = programme.placement.shape
+    operators = operators_of(programme.placement, g)
+    found = decoded_matrix(programme, operators, programme.cell_levels.shown)
     blocks = found.reshape(shape.groups, shape.inputs, shape.groups, shape.outputs)
     own = np.arange(shape.groups)
     return np.ascontiguousarray(blocks[own, :, own])

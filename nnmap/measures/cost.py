@@ -27,6 +27,7 @@ class LayerWork:
     reads: times that each tile is read.  columns_read: columns converted in one read of all tiles.
     rows_driven: rows with an input, summed over tiles.  macs: multiplications by a weight.
     dac_bits, adc_bits: of one read and one conversion; None without converters.
+    correction_operations: multiplications and additions of a digital correction.
     """
 
     layer: str
@@ -40,6 +41,7 @@ class LayerWork:
     macs: int
     dac_bits: int | None
     adc_bits: int | None
+    correction_operations: int = 0
 
     @property
     def memories(self) -> int:
@@ -222,6 +224,7 @@ def workload(chip: nn.Module, x: Tensor) -> tuple[LayerWork, ...]:
 
 def _layer_work(layer: MappedLayer, vectors: float, reads: float) -> LayerWork:
     spec, p = layer.programme.spec, layer.programme.placement
+    correction = layer.periphery.correction
     return LayerWork(
         layer=layer.name,
         tiles=p.tiles,
@@ -234,6 +237,7 @@ def _layer_work(layer: MappedLayer, vectors: float, reads: float) -> LayerWork:
         macs=round(vectors) * p.shape.groups * p.shape.inputs * p.shape.outputs,
         dac_bits=1 if layer.dac.serial else layer.dac.bits,
         adc_bits=layer.adc.bits,
+        correction_operations=0 if correction is None else round(vectors) * correction.operations,
     )
 
 

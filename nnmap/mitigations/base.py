@@ -24,10 +24,12 @@ class Mitigation:
 
     needs: what its `Known` holds.  source: paper and place.  excludes: names of mitigations that it
     cannot stand beside.
+    overhead: names of the counts that it raises: of `Meter`, and of `overhead.lasting`.
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING
     source: ClassVar[str] = ""
+    overhead: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod

@@ -35,6 +35,7 @@ class BatchNormReestimation(ChipSpecific):
 
     needs: ClassVar[Needs] = Needs.INPUTS
     source: ClassVar[str] = "fpt, Section III"
+    overhead: ClassVar[tuple[str, ...]] = ("reads", "images", "digital_operations")
 
     average: Literal["ema", "cumulative"] = "ema"
     images: int = 4096

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -17,9 +18,9 @@ from nnmap.fidelity.fidelity import Fidelity
 from nnmap.layers.layer import MappedLayer
 from nnmap.mitigations.known import Needs
 from nnmap.mitigations.meter import Meter
-from nnmap.network import MappedNetwork
+from nnmap.mitigations.operators import Operators
+from nnmap.network import MappedNetwork, NetworkInTraining
 from nnmap.skeleton import OnTiles, replace_modules
-from nnmap.trainable import TrainableNetwork
 from nnmap.watch import mapped_layers
 
 NO_WRITE = 1e-6  # of G_LRS; orders that differ by less are the same one, rounded to float32
@@ -71,7 +72,8 @@ class Run:
 class Bench:
     """One chip at one fidelity, as its owner can use it.
 
-    run, train: see there.  meter: what was spent so far.  fidelity: how the chip is read.
+    run, train, operators: see there.  meter: what was spent so far.
+    fidelity: how the chip is read.
 
     The chip and the tiles' wires are out of reach: what holds them are functions. The layers on
     tiles compute in `dtype`; digital ones keep the precision of the network.
@@ -102,12 +104,18 @@ class Bench:
                 layer.to(dtype)
             return module.to(device)
 
-        def trainable(network: MappedNetwork, every: int) -> TrainableNetwork[MappedNetwork]:
+        def trainable(network: MappedNetwork, every: int) -> NetworkInTraining:
             return with_specs(network, specs).trainable(chip, fidelity, every=every).to(device)
 
+        def operators(network: MappedNetwork) -> Operators:
+            as_matrix = Fidelity.IDEAL if fidelity is Fidelity.IDEAL else Fidelity.LINEAR
+            seen = with_specs(network, specs).on(chip, as_matrix, extraction=extraction)
+            return Operators.of(seen, as_matrix)
+
+        self._operators: Callable[[MappedNetwork], Operators] = operators
         self._mount: Callable[[MappedNetwork], None] = mount
         self._on_chip: Callable[[MappedNetwork], nn.Module] = on_chip
-        self._trainable: Callable[[MappedNetwork, int], TrainableNetwork[MappedNetwork]] = trainable
+        self._trainable: Callable[[MappedNetwork, int], NetworkInTraining] = trainable
 
     def seen_by(self, owner: str, needs: Needs) -> "Bench":
         """The same bench as a method of this name sees it, which declares these needs."""
@@ -115,12 +123,12 @@ class Bench:
             return self
         seen = copy.copy(self)
 
-        def refused(network: MappedNetwork, every: int) -> TrainableNetwork[MappedNetwork]:
+        def refused(network: MappedNetwork, every: int = 1) -> NoReturn:
             raise InputError(
                 f"{owner} asks for CIRCUIT, which it does not declare; add it to its needs."
             )
 
-        seen._trainable = refused
+        seen._trainable, seen._operators = refused, refused
         return seen
 
     def write(self, network: MappedNetwork) -> None:
@@ -165,19 +173,34 @@ class Bench:
         finally:
             turn[0] += 1
 
+    def operators(self, network: MappedNetwork) -> Operators:
+        """What the tiles of the chip compute, measured by driving each row alone.
+
+        For methods that declare CIRCUIT. At LINEAR where the bench's fidelity has no operators.
+        """
+        self.write(network)
+        self.meter.reads += sum(
+            int(np.count_nonzero(programme.placement.row_input >= 0))
+            for programme in network.programmes.values()
+        )
+        return self._operators(network)
+
     def _count(self, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(layer, MappedLayer)
         x = args[0]
         vectors = layer.vectors_of(x) * layer.reads_per_vector(x)
         self.meter.reads += vectors * layer.programme.placement.tiles
 
-    def train(self, network: MappedNetwork, *, every: int = 1) -> TrainableNetwork[MappedNetwork]:
+    def train(self, network: MappedNetwork, *, every: int = 1) -> NetworkInTraining:
         """The network on the chip with its weights as parameters, gradients through its circuit.
 
         For methods that declare CIRCUIT; every: see `MappedNetwork.trainable`.
         """
         self.write(network)
-        return self._trainable(network, every)
+        model = self._trainable(network, every)
+        for layer in model.layers().values():
+            layer.register_forward_pre_hook(self._count)
+        return model
 
 
 def truth_of(chip: Chip) -> Chip:
@@ -199,18 +222,18 @@ def blind_to_wires(network: MappedNetwork) -> MappedNetwork:
 def with_specs(network: MappedNetwork, specs: Mapping[str, TileSpec]) -> MappedNetwork:
     """The network on tiles of these specs, by layer; only their wires may differ.
 
-    Raises InputError where more does.
+    A copy of a layer, named as a part of it, has its tiles. Raises InputError where more differs.
     """
+    changed = {}
     for name, programme in network.programmes.items():
-        if name not in specs or _but_wires(programme.spec) != _but_wires(specs[name]):
+        spec = specs.get(name) or specs.get(name.rpartition(".")[0])
+        if spec is None or _but_wires(programme.spec) != _but_wires(spec):
             raise InputError(
                 f"{name}: the tiles became others than the chip has; a mitigation may change what "
                 "lies on them, not what they are."
             )
-    changed = {
-        name: programme if programme.spec is specs[name] else replace(programme, spec=specs[name])
-        for name, programme in network.programmes.items()
-    }
+        same = programme.spec is spec
+        changed[name] = programme if same else replace(programme, spec=spec)
     return replace(network, programmes=changed)
 
 

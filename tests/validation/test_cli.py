@@ -219,6 +219,10 @@ def test_mitigations_are_listed(xbarverify):
     assert code == 0
     for word in ("batch_norm_reestimation", "row_assignment", "masked_retraining", "map", "fpt"):
         assert word in text
+    lines = {line.split()[0]: line for line in text.splitlines() if line.split()}
+    assert "operations per inference" in lines["output_compensation"]
+    assert "memories" in lines["committee"] and "memories" not in lines["drop_connect"]
+    assert "memories: on tiles" in text
 
 
 @pytest.mark.ngspice
