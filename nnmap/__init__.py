@@ -4,8 +4,9 @@ from nnmap.chip import HEALTHY, AnyChip, Chip, LayerOnChip, MeasuredChip
 from nnmap.fidelity.extraction import Extraction
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.operator_store import OperatorStore
-from nnmap.layers.convolution import MappedConv2d
-from nnmap.layers.layer import MappedLayer, MappedLinear, ReadNoise
+from nnmap.layers.convolution import MappedConvolution
+from nnmap.layers.layer import MappedLayer, ReadNoise
+from nnmap.layers.linear import MappedLinear
 from nnmap.mapping.converters import Adc, Dac
 from nnmap.mapping.encode import ENCODINGS, Balanced, Encoding, Unbalanced
 from nnmap.mapping.periphery import Periphery
@@ -56,7 +57,7 @@ __all__ = [
     "LayerOnChip",
     "LayerPower",
     "LayerWork",
-    "MappedConv2d",
+    "MappedConvolution",
     "MappedLayer",
     "MappedLinear",
     "MappedNetwork",

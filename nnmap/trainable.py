@@ -11,14 +11,14 @@ from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.readers import MatrixReader
 from nnmap.layers.held_operators import HeldOperators
 from nnmap.layers.layer import MappedLayer
-from nnmap.layers.trainable import TrainableConv2d, TrainableLinear
+from nnmap.layers.trainable import TrainableConvolution, TrainableLinear
 from nnmap.skeleton import OnTiles, replace_modules, with_layers
 from nnmap.watch import mapped_layers
 
 if TYPE_CHECKING:
     from nnmap.network import MappedNetwork
 
-TrainableLayer = TrainableLinear | TrainableConv2d
+TrainableLayer = TrainableLinear | TrainableConvolution
 
 
 class TrainableNetwork(nn.Module):
@@ -53,7 +53,9 @@ class TrainableNetwork(nn.Module):
     def layers(self) -> dict[str, TrainableLayer]:
         """The layers on tiles, by name."""
         found = mapped_layers(self.model)
-        return {n: x for n, x in found.items() if isinstance(x, TrainableLinear | TrainableConv2d)}
+        return {
+            n: x for n, x in found.items() if isinstance(x, TrainableLinear | TrainableConvolution)
+        }
 
     def programmed(self) -> "MappedNetwork":
         """The mapped network with the weights, biases and digital layers as they are now."""
@@ -63,7 +65,7 @@ class TrainableNetwork(nn.Module):
         for name, layer in layers.items():
             bias = None if layer.bias is None else layer.bias.detach().clone()
             peripheries[name] = replace(self._network.peripheries[name], bias=bias)
-        kinds = (TrainableLinear, TrainableConv2d)
+        kinds = (TrainableLinear, TrainableConvolution)
         skeleton = replace_modules(self.model, kinds, lambda _, layer: OnTiles(layer.name))
         return replace(
             self._network,
@@ -88,7 +90,7 @@ def _trainable(layer: MappedLayer, every: int) -> TrainableLayer:
     curve = reader.curve if isinstance(reader, MatrixReader) else None
     fitted = reader if isinstance(reader, MatrixReader) and curve is not None else None
     held = HeldOperators(layer.on_chip, layer.fidelity, every=every, fitted=fitted)
-    kind = TrainableLinear if layer.periphery.window is None else TrainableConv2d
+    kind = TrainableLinear if layer.periphery.window is None else TrainableConvolution
     return kind(
         layer.on_chip, layer.periphery, layer.fidelity, held, copy.deepcopy(curve), layer.noise
     )

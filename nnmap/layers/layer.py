@@ -1,4 +1,4 @@
-"""Layers on tiles: the core of reads that all layers share, and the linear layer."""
+"""Layers on tiles: the core of reads that all layers share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from netlists.errors import InputError
 from nnmap.chip import LayerOnChip
@@ -15,6 +15,8 @@ from nnmap.fidelity.fidelity import Fidelity, cell_function
 from nnmap.fidelity.readers import MatrixReader, Reader, columns_of
 from nnmap.layers.compiled.packing import ReadGroup
 from nnmap.layers.compiled.reads import Clips, CompiledReads, InputDrive
+from nnmap.layers.planes import Planes
+from nnmap.layers.without_weights import WithoutWeights
 from nnmap.mapping.converters import Adc, Dac
 from nnmap.mapping.decode import decoders
 from nnmap.mapping.periphery import Periphery
@@ -55,39 +57,7 @@ class ReadNoise:
             raise InputError(f"ReadNoise: sigma={self.sigma!r} must be finite and at least 0.")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Planes:
-    """Voltages of one read at the layer's inputs, [inputs, vectors], V, None where all are 0.
-
-    straight: what an ordinary row applies.  flipped: what a flipped row applies.
-    weight: what the read's result counts for.
-    """
-
-    weight: float
-    straight: Tensor | None
-    flipped: Tensor | None
-
-    @property
-    def vectors(self) -> int:
-        """Input vectors of the read."""
-        return next(int(v.shape[1]) for v in (self.straight, self.flipped) if v is not None)
-
-    def of_rows(self, group: RowGroup, inputs: Tensor | slice, flip: Tensor) -> Tensor | None:
-        """Voltages of a group's driven rows, [driven, vectors]; None where none is driven."""
-        if not group.flip.any():
-            return None if self.straight is None else self.straight[inputs]
-        if self.straight is None and self.flipped is None:
-            return None
-        some = self.straight if self.straight is not None else self.flipped
-        assert some is not None
-        straight, flipped = (
-            torch.zeros_like(some) if plane is None else plane
-            for plane in (self.straight, self.flipped)
-        )
-        return torch.where(flip[:, None], flipped[inputs], straight[inputs])
-
-
-class MappedLayer(nn.Module, ABC):
+class MappedLayer(WithoutWeights, ABC):
     """A layer whose matrix product runs on the tiles of one chip at one fidelity.
 
     Non-negative inputs take one read (one per bit where inputs enter serially); inputs of both
@@ -109,7 +79,7 @@ class MappedLayer(nn.Module, ABC):
         reader: Reader,
         noise: ReadNoise | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(layer.name)
         self.on_chip = layer
         self.periphery = periphery
         self.fidelity = fidelity
@@ -151,11 +121,6 @@ class MappedLayer(nn.Module, ABC):
     def programme(self) -> Programme:
         """What was ordered of the tiles."""
         return self.on_chip.programme
-
-    @property
-    def name(self) -> str:
-        """The layer's name in its network."""
-        return self.on_chip.name
 
     @property
     def dac(self) -> Dac:
@@ -399,27 +364,3 @@ def _as_slice(inputs: np.ndarray) -> slice | None:
     if len(inputs) and (np.diff(inputs) == 1).all():
         return slice(int(inputs[0]), int(inputs[-1]) + 1)
     return None
-
-
-class MappedLinear(MappedLayer):
-    """A linear layer on tiles."""
-
-    def _vectors(self, x: Tensor) -> Tensor:
-        return x.T
-
-    def _chunks(self, x: Tensor) -> Iterator[Tensor]:
-        yield from x.flatten(0, -2).split(CHUNK)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., inputs] -> [..., outputs], in the dtype of x."""
-        inputs = self.programme.placement.shape.all_inputs
-        if x.ndim < 2 or x.shape[-1] != inputs:
-            raise InputError(f"x.shape={tuple(x.shape)} != (batch, inputs)=(*, {inputs}).")
-        compiled = self._compiled(x)
-        if compiled is not None:
-            y, clips = compiled.linear(self._numbers(x).reshape(-1, inputs))
-            self._count(clips)
-            return y.to(x.dtype).view(*x.shape[:-1], -1)
-        vectors = x.numel() // inputs
-        parts = [y.T.to(x.dtype) for y in self._products(x, vectors)]
-        return torch.cat(parts).view(*x.shape[:-1], -1)

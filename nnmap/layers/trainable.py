@@ -7,9 +7,10 @@ from nnmap.chip import LayerOnChip
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.linear_fit import InputCurve
 from nnmap.fidelity.readers import Reader
-from nnmap.layers.convolution import MappedConv2d
+from nnmap.layers.convolution import MappedConvolution
 from nnmap.layers.held_operators import HeldOperators
-from nnmap.layers.layer import MappedLayer, MappedLinear, ReadNoise
+from nnmap.layers.layer import MappedLayer, ReadNoise
+from nnmap.layers.linear import MappedLinear
 from nnmap.mapping.periphery import Periphery
 from nnmap.mapping.programme import Programme
 from nnmap.mapping.straight import recorded, straight
@@ -43,6 +44,7 @@ class _Trainable(MappedLayer):
     bias: a parameter, where the layer has one.
     """
 
+    takes_state = True
     weight: nn.Parameter
     reader: OperatorReader
 
@@ -73,7 +75,7 @@ class _Trainable(MappedLayer):
         """Normalised weights [groups, inputs, outputs] -> weights as torch shapes them."""
         flat = w.mT.reshape(-1, w.shape[1]) * self._scale[:, None]
         window = self.periphery.window
-        return flat if window is None else flat.unflatten(1, (-1, *window.kernel))
+        return flat if window is None else flat.unflatten(1, (-1, *window.kernel_shape))
 
     def normalised(self) -> Tensor:
         """The weights in [-1, 1], [groups, inputs, outputs]; beyond the scale they saturate.
@@ -92,11 +94,11 @@ class _Trainable(MappedLayer):
         """The programme of the weights as they are now."""
         return self.programme.with_weights(self.normalised().detach().double().cpu().numpy())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """See the layer that is trained."""
         operators = self._held(self.normalised())
         self.reader.operators = [operator.to(self._number) for operator in operators]
-        result: Tensor = super().forward(x)
+        result: Tensor = super().forward(input)
         return result
 
 
@@ -104,5 +106,5 @@ class TrainableLinear(_Trainable, MappedLinear):
     """A linear layer on tiles whose weights are parameters."""
 
 
-class TrainableConv2d(_Trainable, MappedConv2d):
-    """A 2-D convolution on tiles whose weights are parameters."""
+class TrainableConvolution(_Trainable, MappedConvolution):
+    """A convolution on tiles whose weights are parameters."""

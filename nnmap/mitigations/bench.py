@@ -17,7 +17,7 @@ from nnmap.mitigations.meter import Meter
 from nnmap.network import MappedNetwork
 from nnmap.skeleton import OnTiles, replace_modules
 from nnmap.trainable import TrainableNetwork
-from nnmap.watch import mapped_layers
+from nnmap.watch import layer_input, mapped_layers
 
 
 class Run:
@@ -101,7 +101,8 @@ class Bench:
         self.write(network)
         module = self._on_chip(with_specs(network, self._specs))
         hooks = [
-            layer.register_forward_pre_hook(self._count) for layer in mapped_layers(module).values()
+            layer.register_forward_pre_hook(self._count, with_kwargs=True)
+            for layer in mapped_layers(module).values()
         ]
         try:
             yield Run(module, network)
@@ -109,9 +110,9 @@ class Bench:
             for hook in hooks:
                 hook.remove()
 
-    def _count(self, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def _count(self, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         assert isinstance(layer, MappedLayer)
-        x = args[0]
+        x = layer_input(args, kwargs)
         vectors = layer.vectors_of(x) * layer.reads_per_vector(x)
         self.meter.reads += vectors * layer.programme.placement.tiles
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from circuitsim import solve
 from netlists import Drive, FaultRates, InputError, OneR, OneTransistorOneR
-from nnmap import Chip, Fidelity, MappedConv2d, map_network, mapped_layers, mapping_table
+from nnmap import Chip, Fidelity, MappedConvolution, map_network, mapped_layers, mapping_table
 from tests.nnmap.making import WIRED, layer_of, mapped, only, plan, rng
 from tests.tolerances import assert_close
 
@@ -64,10 +64,12 @@ def test_a_batch_beyond_one_chunk_gives_the_same_answer(monkeypatch):
     network, expected, scale = mapped_like(layer, x)
     chip, heard = network.on(), []
     monkeypatch.setattr("nnmap.layers.convolution.CHUNK", 20)
-    monkeypatch.setattr(MappedConv2d, "_compiled", lambda self, x: None)  # which has no chunks
-    real = MappedConv2d._multiply
+    monkeypatch.setattr(MappedConvolution, "_compiled", lambda self, x: None)  # which has no chunks
+    real = MappedConvolution._multiply
     monkeypatch.setattr(
-        MappedConv2d, "_multiply", lambda self, part: heard.append(len(part)) or real(self, part)
+        MappedConvolution,
+        "_multiply",
+        lambda self, part: heard.append(len(part)) or real(self, part),
     )
     assert_close(chip(x).numpy(), expected, 1e-9, scale=scale)
     assert heard == [1] * 5  # 16 positions per image
@@ -108,7 +110,7 @@ def test_faulty_chips_keep_their_windows():
     layer, x = nn.Conv2d(2, 4, 3, stride=2, padding=1), torch.rand(2, 2, 8, 8)
     network = mapped(layer, x)
     chip = network.on(Chip(rates=FaultRates.from_ocr(0.2, 1.0), seed=1))
-    assert isinstance(chip, MappedConv2d) and chip.window == layer_of(network.on()).window
+    assert isinstance(chip, MappedConvolution) and chip.window == layer_of(network.on()).window
     assert chip.window.stride == (2, 2) and chip.window.padding == (1, 1, 1, 1)
     assert (chip(x) - network.on()(x)).abs().max() > 0.05
 
@@ -168,24 +170,6 @@ def test_a_module_stands_for_all_layers_in_it():
     assert list(mapped(model, x, digital=("0",)).programmes) == ["1"]
 
 
-def test_attention_left_digital_keeps_its_inner_layers_digital():
-    class Attends(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
-            self.head = nn.Linear(6, 3)
-
-        def forward(self, x):
-            return self.head(self.attention(x, x, x, need_weights=True)[0])
-
-    model, x = Attends().eval(), torch.rand(2, 5, 6)
-    with pytest.raises(InputError, match="attention: MultiheadAttention"):
-        mapped(model, x)
-    network = mapped(model, x, digital=("attention",))
-    assert list(network.programmes) == ["head"]
-    assert_close(network.on()(x).detach().numpy(), model(x).detach().numpy(), 1e-5)
-
-
 def test_batch_norms_fold_and_the_answer_stays():
     model, x = small_cnn(), torch.rand(8, 1, 6, 6)
     chip = mapped(model, x, fold_batch_norm=True).on()
@@ -217,10 +201,8 @@ class Odd(nn.Linear):
 @pytest.mark.parametrize(
     "model, options, words",
     [
-        (nn.Conv1d(1, 1, 3), {}, "Conv1d"),
         (nn.Sequential(nn.Linear(6, 6), nn.LSTM(6, 6)), {}, "1: LSTM"),
         (nn.Sequential(Odd(6, 6)), {}, "0: Odd"),
-        (nn.Sequential(nn.Embedding(6, 6), nn.Linear(6, 6)), {}, "0: Embedding"),
         (nn.Linear(6, 6), {"layers": ("conv*",)}, r"'conv\*' matches none"),
         (nn.Sequential(nn.Linear(6, 6)), {"digital": ("0",)}, "to map among 0"),
     ],
