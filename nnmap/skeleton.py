@@ -78,7 +78,14 @@ def replace_modules(
     """
     # Modules about to be replaced are not copied: they may be most of the memory in use.
     kept = {id(module): module for module in model.modules() if isinstance(module, kind)}
-    result = copy.deepcopy(model, dict(kept))
+    # A weight that a hook computes hangs on a graph, which a deep copy refuses: its value will do.
+    computed = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    result = copy.deepcopy(model, {**kept, **computed})
     changed: dict[int, nn.Module] = {}
     for name, module in list(result.named_modules(remove_duplicate=False)):
         if not isinstance(module, kind):

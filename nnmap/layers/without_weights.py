@@ -42,9 +42,9 @@ class WithoutWeights(nn.Module):
             if attribute.startswith("_"):
                 raise
             raise OnTilesError(
-                f"{self.shown} lies on tiles and has no {attribute} there, for which the "
-                f"network, a hook or a module around it asks; call {self.shown} instead, or leave it digital "
-                f"with digital=({self.shown!r},)."
+                f"{self.shown} lies on tiles and has no {attribute} there, for which the network, "
+                f"a hook or a module around it asks; call {self.shown} instead, or leave it "
+                f"digital with digital=({self.shown!r},)."
             ) from None
 
     def require_floating(self, x: Tensor) -> None:

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from netlists.errors import InputError
+from nnmap.layers.without_weights import WithoutWeights
 from nnmap.mapping.digital_product import DigitalProduct
 from nnmap.mapping.kinds import NAMED, Mappable, kind_of
 from nnmap.mapping.pattern import pattern_name
@@ -78,7 +79,10 @@ def products_left_digital(
 def _unit(product: Product, network: nn.Module) -> tuple[str, str]:
     """(what a pattern names to leave a product digital, how a message tells it)."""
     module = network.get_submodule(product.module)
-    leaf = product.module != "" and next(module.children(), None) is None
+    inside = (m for m in module.modules() if m is not module)
+    leaf = product.module != "" and not any(
+        isinstance(m, WithoutWeights) or kind_of(m) is not None for m in inside
+    )
     if product.activations or leaf or not product.constants:
         made = "" if leaf or product.activations else " with a matrix that is neither parameter "
         made += "" if not made else "nor buffer (keep it as a buffer to name it alone)"
