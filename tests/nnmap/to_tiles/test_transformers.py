@@ -1,4 +1,4 @@
-"""Transformers on tiles: projections and feed-forward layers there, products of activations here."""
+"""Transformers on tiles: projections and feed-forward layers there, other products digital."""
 
 import pytest
 import torch
@@ -76,7 +76,14 @@ class Masked(nn.Module):
         mask = nn.Transformer.generate_square_subsequent_mask(5, dtype=x.dtype)
         ignored = torch.zeros(x.shape[:2], dtype=torch.bool)
         ignored[:, 4] = True
-        return self.both(x, x, tgt_mask=mask, src_key_padding_mask=ignored, tgt_is_causal=True)
+        return self.both(
+            x,
+            x,
+            tgt_mask=mask,
+            src_key_padding_mask=ignored,
+            memory_key_padding_mask=ignored,
+            tgt_is_causal=True,
+        )
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
