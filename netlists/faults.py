@@ -110,7 +110,7 @@ class FaultMap:
 
     def __post_init__(self) -> None:
         given = np.asarray(self.kind)
-        known = np.isin(given, [int(k) for k in FaultKind])
+        known = (given >= FaultKind.NONE) & (given <= FaultKind.STUCK_AT) & (given == given // 1)
         if not known.all():
             where = tuple(int(k) for k in np.argwhere(~known)[0])
             raise InputError(
@@ -130,6 +130,8 @@ class FaultMap:
     def _checked_states(self, kind: NDArray[np.int8]) -> FloatArray | None:
         """Conductances of stuck memories that are given, S; None where there are none."""
         at = kind == FaultKind.STUCK_AT
+        if self.g_stuck is None and not at.any():
+            return None
         if self.g_stuck is None or np.shape(self.g_stuck) != kind.shape:
             if self.g_stuck is not None or at.any():
                 raise InputError(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netlists.arrays import FloatArray
 from netlists.bridges import BRIDGE_KINDS, Bridge, bridge_ends
 from netlists.defect_rates import DefectRates
 from netlists.defects import Defects, TransistorState, require_sites
@@ -45,23 +46,42 @@ def sample_faults(
     shape = (spec.cell.n_rram, spec.rows, spec.cols)
     seed = stream_name(rng)
     kind = pattern.kinds(shape, rates, rng=rng)
+    g_stuck = None
+    if rates.stuck_at or states != NOMINAL_STATES:
+        g_stuck = _held(kind, spec, rates, states, rng)
+
+    def placed(planes: NDArray[Any]) -> NDArray[Any]:
+        return planes[0] if spec.cell.n_rram == 1 else np.moveaxis(planes, 0, -1)
+
+    return FaultMap(
+        kind=placed(kind),
+        g_stuck=None if g_stuck is None else placed(g_stuck),
+        requested=rates,
+        seed=seed,
+    )
+
+
+def _held(
+    kind: NDArray[np.int8],
+    spec: TileSpec,
+    rates: FaultRates,
+    states: StuckStates,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """What stuck memories hold beside the nominal states, S; those stuck between join `kind`."""
     between, held = rng.spawn(2)
-    g_stuck = np.full(shape, np.nan)
+    g_stuck = np.full(kind.shape, np.nan)
     rram = spec.cell.rram
     if rates.stuck_at:
         # Of the memories that the two states left; the same ones, and more, at a higher rate.
         left = 1.0 - rates.stuck_lrs - rates.stuck_hrs
-        planes = between.random((shape[0], 2, *shape[1:]))
+        planes = between.random((kind.shape[0], 2, *kind.shape[1:]))
         chosen, state = planes[:, 0], planes[:, 1]
         kind[(kind == FaultKind.NONE) & (chosen * left < rates.stuck_at)] = FaultKind.STUCK_AT
         at = kind == FaultKind.STUCK_AT
         g_stuck[at] = (rram.g_hrs * (rram.g_lrs / rram.g_hrs) ** state)[at]
     states.fill(g_stuck, kind, rng=held)
-
-    def placed(planes: NDArray[Any]) -> NDArray[Any]:
-        return planes[0] if spec.cell.n_rram == 1 else np.moveaxis(planes, 0, -1)
-
-    return FaultMap(kind=placed(kind), g_stuck=placed(g_stuck), requested=rates, seed=seed)
+    return g_stuck
 
 
 def sample_defects(spec: TileSpec, rates: DefectRates, *, rng: np.random.Generator) -> Defects:

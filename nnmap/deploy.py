@@ -70,7 +70,8 @@ def deploy(
     bench.write(network)
     for one in chosen:
         before = meter.counts()
-        network = _unless_wires(one, network, partial(one.tune, known=known[one], bench=bench))
+        seen = bench.seen_by(one.name(), one.needs)
+        network = _unless_wires(one, network, partial(one.tune, known=known[one], bench=seen))
         bench.write(network)
         charge(one, before)
     return Deployed(network=network, spent=spent)

@@ -227,3 +227,26 @@ def test_cells_that_cannot_be_are_told():
     with pytest.raises(InputError, match="twice"):
         build_circuit(one_cell(TwoSelectors(), 1e-4), Drive(v=[0.1]))
     assert Instance() not in SelectorCell().series
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("cell", CELLS, ids=lambda c: type(c).__name__ + type(c.rram).__name__)
+def test_a_network_is_mapped_onto_it(cell):
+    torch = pytest.importorskip("torch")
+    from netlists import FaultRates
+    from nnmap import Chip, Fidelity, MappingPlan, map_network
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(9, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3)
+    ).double()
+    x = torch.rand(12, 9, dtype=torch.float64)
+    spec = TileSpec(rows=8, cols=12, wires=Wires(r_row_segment=1.5, r_col_segment=2.5), cell=cell)
+    plan = MappingPlan(spec=spec, weight_bits=4, device_bits=2, dac_bits=None, adc_bits=None)
+    network = map_network(model, plan, rng=np.random.default_rng(0), sample=x)
+    chip = Chip(rates=FaultRates(stuck_lrs=0.05, stuck_hrs=0.1), seed=3)
+    read = {f: network.on(chip, f)(x[:3]).detach() for f in Fidelity}
+    scale = read[Fidelity.SPICE].abs().max()
+    assert (read[Fidelity.NONLINEAR] - read[Fidelity.SPICE]).abs().max() <= 1e-5 * scale
+    assert (read[Fidelity.LINEAR] - read[Fidelity.SPICE]).abs().max() <= 5e-2 * scale
+    assert (read[Fidelity.IDEAL] - read[Fidelity.SPICE]).abs().max() > 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitsim import calibrate, default_session
-from netlists import InputError, OneR
+from netlists import InputError
 from nnmap import Fidelity, accuracy
 from validation.audit.sample import audit, choose_reads
 from validation.campaign.store import Store
@@ -105,7 +105,7 @@ def _calibrations(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
     found = []
     specs = {(c.plan.spec.cell, c.plan.spec.v_read) for c in conditions}
     for cell, v_read in sorted(specs, key=repr):
-        if isinstance(cell, OneR):
+        if cell.is_bare:
             continue
         model = calibrate(cell, v_read)
         found.append(

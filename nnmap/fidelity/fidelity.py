@@ -7,7 +7,7 @@ import numpy as np
 
 from circuitsim.cells.calibrate_secant import calibrate
 from netlists.arrays import FloatArray
-from netlists.cells import OneR, is_linear
+from netlists.cells import is_linear
 from netlists.tile import TileSpec
 
 
@@ -38,7 +38,7 @@ def cell_function(spec: TileSpec, fidelity: Fidelity) -> Callable[[FloatArray], 
     """
     if fidelity is Fidelity.IDEAL or is_linear(spec.cell):
         return np.asarray
-    if isinstance(spec.cell, OneR):
+    if spec.cell.is_bare:
         factor = spec.cell.rram.secant_factor(spec.v_read)
         return lambda g: factor * np.asarray(g)
     return calibrate(spec.cell, spec.v_read)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from circuitsim import prepare_nonlinear
 from netlists.arrays import FloatArray
-from netlists.cells import Cell, OneR
+from netlists.cells import Cell
 from netlists.tile import Drive, Tile, TileSpec
 from netlists.wires import Wires
 
@@ -65,7 +65,7 @@ def solve_nonlinear_tile(tile: Tile, v: FloatArray) -> FloatArray:
     v_read, highest = tile.spec.v_read, float(v.max())
     if highest <= v_read * (1 + ROUNDING):
         v, highest = np.minimum(v, v_read), v_read
-    elif not isinstance(tile.spec.cell, OneR):
+    elif not tile.spec.cell.is_bare:
         # A surface is calibrated for every range: few ranges, few calibrations.
         highest = v_read * 2.0 ** np.ceil(np.log2(highest / v_read))
     return prepare_nonlinear(tile, v_high=highest).currents(Drive(v=v))

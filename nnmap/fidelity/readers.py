@@ -52,10 +52,18 @@ class MatrixReader(Reader):
 
     operators: S [driven, read columns] of each group, row voltages to column currents.
     curve: what row voltages pass through first, or None.
+    gains: by which the fit of cells that bend scaled the columns, float64 [read columns] of each
+        group; None where nothing was fitted.
     """
 
-    def __init__(self, operators: Sequence[Tensor], curve: InputCurve | None = None) -> None:
+    def __init__(
+        self,
+        operators: Sequence[Tensor],
+        curve: InputCurve | None = None,
+        gains: Sequence[Tensor] | None = None,
+    ) -> None:
         super().__init__()
+        self.gains = gains
         self.groups = len(operators)
         for k, operator in enumerate(operators):
             self.register_buffer(f"operator_{k}", operator)
@@ -189,11 +197,13 @@ def fitted_reader(
         return found
 
     curve = InputCurve(spec.cell, spec.v_read)
-    for tiles, gains in fitted_gains(layer, operator, curve, v, extraction):
-        for tile, gain in zip(tiles, gains, strict=True):
+    gains = [operator.new_ones(operator.shape[1]) for operator in operators]
+    for tiles, found in fitted_gains(layer, operator, curve, v, extraction):
+        for tile, gain in zip(tiles, found, strict=True):
             here, cols = columns_of(placement, tile)
-            operators[int(placement.group_of[tile])][:, here] *= torch.from_numpy(gain[cols])
-    return MatrixReader([o.to(reader.operator(0)) for o in operators], reader.curve)
+            gains[int(placement.group_of[tile])][here] = torch.from_numpy(gain[cols])
+    scaled = [(o * gain).to(reader.operator(0)) for o, gain in zip(operators, gains, strict=True)]
+    return MatrixReader(scaled, reader.curve, gains)
 
 
 def _spice_currents(tile: Tile, v: FloatArray) -> FloatArray:

@@ -23,6 +23,16 @@ class MappedConvolution(MappedLayer):
         assert self.periphery.window is not None
         return self.periphery.window
 
+    def vectors_of(self, x: Tensor) -> int:
+        """See `MappedLayer.vectors_of`."""
+        rows, cols = self._output_size(x)
+        return len(x) * rows * cols
+
+    def _output_size(self, x: Tensor) -> tuple[int, int]:
+        left, right, top, bottom = self.window.padding
+        height, width = self.window.images(x).shape[2:]
+        return self.window.output_size(height + top + bottom, width + left + right)
+
     def _vectors(self, x: Tensor) -> Tensor:
         return self.window.patches(x)
 
@@ -44,8 +54,7 @@ class MappedConvolution(MappedLayer):
             )
         self.require_floating(input)
         x = window.images(input)
-        left, right, top, bottom = window.padding
-        size = window.output_size(x.shape[2] + top + bottom, x.shape[3] + left + right)
+        size = self._output_size(input)
         if min(size) < 1:
             raise InputError(
                 f"{self.shown}: x.shape={tuple(input.shape)} is smaller than the "
@@ -61,6 +70,6 @@ class MappedConvolution(MappedLayer):
             return window.shaped(y.to(input.dtype))
         parts = [
             y.unflatten(1, (-1, *size)).transpose(0, 1).to(input.dtype)
-            for y in self._products(input, len(x) * size[0] * size[1])
+            for y in self._products(input, self.vectors_of(input))
         ]
         return window.shaped(torch.cat(parts))

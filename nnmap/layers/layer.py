@@ -1,9 +1,8 @@
-"""Layers on tiles: the core of reads that all layers share."""
+"""Layers on tiles: the core of reads that all layers share, and the linear layer."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from nnmap.fidelity.readers import MatrixReader, Reader, columns_of
 from nnmap.layers.compiled.packing import ReadGroup
 from nnmap.layers.compiled.reads import Clips, CompiledReads, InputDrive
 from nnmap.layers.planes import Planes
+from nnmap.layers.records import ClipCount, ReadNoise
 from nnmap.layers.without_weights import WithoutWeights
 from nnmap.mapping.converters import Adc, Dac
 from nnmap.mapping.decode import decoders
@@ -25,36 +25,6 @@ from nnmap.mapping.programme import Programme
 from nnmap.mapping.straight import recorded
 
 CHUNK = 4096  # input vectors multiplied at a time; bounds memory and keeps currents in cache
-
-
-@dataclass(kw_only=True)
-class ClipCount:
-    """Conversions that saturated since the layer was made, and how many there were.
-
-    Without a converter there are none.
-    """
-
-    dac: int = 0
-    dac_of: int = 0
-    adc: int = 0
-    adc_of: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadNoise:
-    """Cycle-to-cycle noise of deviation sigma, relative to each memory's conductance.
-
-    A column current is a sum over independent memories, so its noise is drawn at once, with the
-    deviation sigma sqrt(sum (g v)^2). Exact for ohmic memories on perfect wires; with wires `g` is
-    the effective conductance, and the two memories of a 1T2R cell count as one.
-    """
-
-    sigma: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.sigma < float("inf"):
-            raise InputError(f"ReadNoise: sigma={self.sigma!r} must be finite and at least 0.")
 
 
 class MappedLayer(WithoutWeights, ABC):
@@ -86,9 +56,11 @@ class MappedLayer(WithoutWeights, ABC):
         self.reader = reader
         self.clips = ClipCount()
         self.noise = noise
-        self._packed: tuple[MatrixReader, CompiledReads] | None = None
+        self._packed: tuple[MatrixReader, tuple[object, ...], CompiledReads] | None = None
         bias = periphery.bias
-        self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float64))
+        if bias is not None:  # a copy: the network that runs shares nothing with what made it
+            bias = bias.detach().to(torch.float64, copy=True)
+        self.register_buffer("bias", bias)
         programme = layer.programme
         self.register_buffer("_shift", torch.from_numpy(programme.shift.copy()), persistent=False)
         # Empty: says where and in which precision the layer computes.
@@ -101,8 +73,10 @@ class MappedLayer(WithoutWeights, ABC):
         steps = self.adc.steps(p.tiles, p.cols)
         found = decoders(programme, cell_function(programme.spec, self.fidelity))
         self._slices: list[slice | None] = []
+        self._in_order: list[bool] = []  # whether every read column is decoded once, in turn
         for k, (group, decoder) in enumerate(zip(p.row_groups, found, strict=True)):
             self._slices.append(_as_slice(group.inputs))
+            self._in_order.append(np.array_equal(decoder.column, np.arange(len(group.columns))))
             for name, array in (
                 ("inputs", group.inputs),
                 ("flip", group.flip),
@@ -148,13 +122,13 @@ class MappedLayer(WithoutWeights, ABC):
             return None
         if not isinstance(reader, MatrixReader):
             return None
-        if (
-            self._packed is None
-            or self._packed[0] is not reader
-            or (self._packed[1].dtype is not self._number.dtype)
-        ):
-            self._packed = reader, self._pack(reader)
-        return self._packed[1]
+        # Packed anew when what it copied was replaced, converted or written to.
+        copied = [self._number, self._shift, *reader.buffers()]
+        copied += [] if self.bias is None else [self.bias]
+        key = tuple((t.data_ptr(), t.dtype, t._version) for t in copied)
+        if self._packed is None or self._packed[0] is not reader or self._packed[1] != key:
+            self._packed = reader, key, self._pack(reader)
+        return self._packed[2]
 
     def _pack(self, reader: MatrixReader) -> CompiledReads:
         gain = self.dac.x_max / self.dac.v_read
@@ -230,9 +204,9 @@ class MappedLayer(WithoutWeights, ABC):
     def _chunks(self, x: Tensor) -> Iterator[Tensor]:
         """The batch in parts of bounded size."""
 
+    @abstractmethod
     def vectors_of(self, x: Tensor) -> int:
         """Input vectors of the matrix that a layer input makes."""
-        return sum(self._vectors(part).shape[1] for part in self._chunks(x))
 
     def _numbers(self, x: Tensor) -> Tensor:
         return x.to(self._number)
@@ -250,14 +224,16 @@ class MappedLayer(WithoutWeights, ABC):
         both = bool((x < 0).any())
         if self.dac.negative == "negative drive":
             signs = torch.where(x < 0, -1.0, 1.0).to(x) if both else None
-            for weight, volts in self.dac.planes(x.abs() if both else x):
+            # Not abs, whose gradient at 0 is 0.
+            for weight, volts in self.dac.planes(x if signs is None else x * signs):
                 v = self._entering(volts if signs is None else signs * volts, applied)
                 yield Planes(weight=weight, straight=v, flipped=-v if flips else None)
             return
         positive = [(w, self._entering(v, applied)) for w, v in self.dac.planes(x.clamp(min=0.0))]
         negative: list[tuple[float, Tensor | None]] = [(w, None) for w, _ in positive]
         if both:
-            parts = self.dac.planes((-x).clamp(min=0.0))
+            # Not clamp: an input of 0 would pass its gradient to both parts.
+            parts = self.dac.planes(torch.relu(-x))
             negative = [(w, self._entering(v, applied)) for w, v in parts]
         for (weight, plus), (_, minus) in zip(positive, negative, strict=True):
             yield Planes(weight=weight, straight=plus, flipped=minus)
@@ -337,9 +313,9 @@ class MappedLayer(WithoutWeights, ABC):
                 self.clips.adc_of += 0 if self.adc.bits is None else i.numel()
                 if y is None:
                     y = i.new_zeros(self.programme.placement.shape.all_outputs, i.shape[1])
-                column, output = self._of_group("column", k), self._of_group("output", k)
-                weight = self._of_group("weight", k) * planes.weight
-                y = y.index_add(0, output, code[column] * weight[:, None])
+                output, weight = self._of_group("output", k), self._of_group("weight", k)
+                entries = code if self._in_order[k] else code[self._of_group("column", k)]
+                y = y.index_add(0, output, entries * (weight * planes.weight)[:, None])
         if self.dac.bits is not None:
             self.clips.dac_of += x.numel() * self.reads_per_vector(x) // self.dac.planes_per_input
         assert y is not None
@@ -364,3 +340,37 @@ def _as_slice(inputs: np.ndarray) -> slice | None:
     if len(inputs) and (np.diff(inputs) == 1).all():
         return slice(int(inputs[0]), int(inputs[-1]) + 1)
     return None
+
+
+class MappedLinear(MappedLayer):
+    """A linear layer on tiles."""
+
+    def vectors_of(self, x: Tensor) -> int:
+        """See `MappedLayer.vectors_of`."""
+        return x.numel() // self.programme.placement.shape.all_inputs
+
+    def _vectors(self, x: Tensor) -> Tensor:
+        return x.T
+
+    def _chunks(self, x: Tensor) -> Iterator[Tensor]:
+        yield from x.reshape(-1, x.shape[-1]).split(CHUNK)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., inputs] -> [..., outputs], in the dtype of the input."""
+        shape = self.programme.placement.shape
+        inputs = shape.all_inputs
+        if not input.ndim or input.shape[-1] != inputs:
+            raise InputError(
+                f"{self.shown}: x.shape={tuple(input.shape)} != (batch, inputs)=(*, {inputs})."
+            )
+        self.require_floating(input)
+        size = (*input.shape[:-1], shape.all_outputs)
+        if not input.numel():
+            return input.new_empty(size)
+        compiled = self._compiled(input)
+        if compiled is not None:
+            y, clips = compiled.linear(self._numbers(input).reshape(-1, inputs))
+            self._count(clips)
+            return y.to(input.dtype).view(size)
+        parts = [y.T.to(input.dtype) for y in self._products(input, self.vectors_of(input))]
+        return torch.cat(parts).view(size)

@@ -1,4 +1,4 @@
-"""Voltages of one read of a layer."""
+"""Voltages of one read, at the inputs of a layer and at its rows."""
 
 from dataclasses import dataclass
 

@@ -1,16 +1,20 @@
 """Layers on tiles whose weights are parameters."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from netlists.errors import InputError
 from nnmap.chip import LayerOnChip
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.linear_fit import InputCurve
 from nnmap.fidelity.readers import Reader
 from nnmap.layers.convolution import MappedConvolution
 from nnmap.layers.held_operators import HeldOperators
-from nnmap.layers.layer import MappedLayer, ReadNoise
-from nnmap.layers.linear import MappedLinear
+from nnmap.layers.layer import MappedLayer, MappedLinear
+from nnmap.layers.records import ReadNoise
 from nnmap.mapping.periphery import Periphery
 from nnmap.mapping.programme import Programme
 from nnmap.mapping.straight import recorded, straight
@@ -22,7 +26,7 @@ class OperatorReader(Reader):
     def __init__(self, curve: InputCurve | None) -> None:
         super().__init__()
         self.curve = curve
-        self.operators: list[Tensor] = []
+        self.operators: Sequence[Tensor] = ()  # only while the layer reads
 
     def applied(self, v: Tensor) -> Tensor:
         """See `Reader.applied`."""
@@ -35,6 +39,20 @@ class OperatorReader(Reader):
     def deviation(self, group: int, v: Tensor) -> Tensor:
         """See `Reader.deviation`."""
         return (self.operators[group].detach().T.square() @ v.detach().square()).sqrt_()
+
+
+class _Saturating(torch.autograd.Function):
+    """x -> x within [-1, 1]; gradients pass within, and beyond where they lead back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(-1.0, 1.0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (x,), (gradient,) = ctx.saved_tensors, gradients
+        return torch.where((x.abs() <= 1) | (gradient * x > 0), gradient, 0.0)
 
 
 class _Trainable(MappedLayer):
@@ -80,11 +98,17 @@ class _Trainable(MappedLayer):
     def normalised(self) -> Tensor:
         """The weights in [-1, 1], [groups, inputs, outputs]; beyond the scale they saturate.
 
-        Binary weights are the signs of the parameters, which gradients pass straight through.
+        A saturated weight still gets the gradients that lead it back. Binary weights are the signs
+        of the parameters, which gradients pass straight through.
+        Raises InputError for weights that are not finite.
         """
         shape = self.programme.placement.shape
+        if not bool(self.weight.detach().isfinite().all()):
+            raise InputError(
+                f"{self.name}: weights became NaN or infinite; lower the step size of the training."
+            )
         flat = self.weight.flatten(1) / self._scale.to(self.weight)[:, None]
-        kept = flat.clamp(-1.0, 1.0)
+        kept: Tensor = _Saturating.apply(flat)  # type: ignore[no-untyped-call]
         if self.programme.binary:
             signs = torch.where(kept.detach() >= 0, 1.0, -1.0).to(kept)
             kept = straight(kept, signs) if recorded(kept) else signs
@@ -96,9 +120,11 @@ class _Trainable(MappedLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         """See the layer that is trained."""
-        operators = self._held(self.normalised())
-        self.reader.operators = [operator.to(self._number) for operator in operators]
-        result: Tensor = super().forward(input)
+        self.reader.operators = [o.to(self._number) for o in self._held(self.normalised())]
+        try:
+            result: Tensor = super().forward(input)
+        finally:
+            self.reader.operators = ()  # kept, they would keep the graph of this step
         return result
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -144,12 +144,37 @@ class Adc(ByContent):
         if self.bits is None:
             return i, 0
         if recorded(i):
-            code = rounded(i / step)
-            clipped = int(((code > self.top) | (code < self.lowest)).sum())
-            return code.clamp(self.lowest, self.top) * step, clipped
+            clips: list[int] = []
+            found: Tensor = _Converted.apply(i, step, self, clips)  # type: ignore[no-untyped-call]
+            return found, clips[0]
         code = i.div_(step).round_()
-        ends = code.detach().aminmax() if code.numel() else None
-        clipped = 0
-        if ends is not None and (float(ends.max) > self.top or float(ends.min) < self.lowest):
-            clipped = int(((code > self.top) | (code < self.lowest)).sum())
+        outside = self._outside(code)
+        clipped = 0 if outside is None else int(outside.sum())
         return code.clamp_(self.lowest, self.top).mul_(step), clipped
+
+    def _outside(self, code: Tensor) -> Tensor | None:
+        """Which codes saturate; None where none does, which takes one pass to see."""
+        if not code.numel():
+            return None
+        ends = code.aminmax()
+        if float(ends.max) <= self.top and float(ends.min) >= self.lowest:
+            return None
+        return (code > self.top) | (code < self.lowest)
+
+
+class _Converted(torch.autograd.Function):
+    """Currents -> what their codes stand for; gradients end at those that saturate."""
+
+    @staticmethod
+    def forward(ctx: Any, i: Tensor, step: Tensor, adc: Adc, clips: list[int]) -> Tensor:
+        code = (i / step).round_()
+        ctx.outside = adc._outside(code)
+        clips.append(0 if ctx.outside is None else int(ctx.outside.sum()))
+        return code.clamp_(adc.lowest, adc.top).mul_(step)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = gradients
+        if ctx.outside is not None:
+            gradient = gradient.masked_fill(ctx.outside, 0.0)
+        return gradient, None, None, None

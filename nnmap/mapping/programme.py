@@ -10,8 +10,11 @@ from netlists.arrays import FloatArray
 from netlists.errors import InputError
 from netlists.identity import ByContent
 from netlists.tile import TileSpec
-from nnmap.mapping.encode import Encoding, offset_states, state
-from nnmap.mapping.placement import IntArray, Placement
+from nnmap.mapping.encode import Encoding
+from nnmap.mapping.levels import CellLevels
+from nnmap.mapping.placement import Placement
+
+TOGETHER = 64  # tiles filled at a time; bounds memory
 
 ROUNDING = 1e-9  # by which a normalised weight may exceed 1
 
@@ -130,41 +133,10 @@ def conductances(
             f"a placement on {placement.rows}x{placement.cols} tiles does not fit tiles of "
             f"{spec.rows}x{spec.cols}."
         )
-    matrix = _Cells(weights, placement)
     g = np.empty((placement.tiles, *spec.g_shape))
-    for k in range(placement.tiles):
-        g[k] = _tile(matrix, k, spec, encoding)
+    for first in range(0, placement.tiles, TOGETHER):
+        tiles = slice(first, first + TOGETHER)
+        cells = CellLevels.of(placement, tiles)
+        levels = cells.table(weights, encoding)[cells.index]
+        g[tiles] = cells.memories(levels, spec.cell, tiles)
     return g
-
-
-class _Cells:
-    """The weight that each cell of a tile is to hold, NaN where it holds none."""
-
-    def __init__(self, weights: FloatArray, placement: Placement) -> None:
-        self.weights, self.placement = weights, placement
-
-    def of(self, tile: int, inputs: IntArray, outputs: IntArray) -> FloatArray:
-        shape = self.placement.shape
-        i, o = inputs[:, None], outputs[None, :]
-        same = i // shape.inputs == o // shape.outputs
-        found = self.weights[i // shape.inputs, i % shape.inputs, o % shape.outputs]
-        return found if same.all() else np.where(same, found, np.nan)
-
-
-def _tile(matrix: _Cells, tile: int, spec: TileSpec, encoding: Encoding) -> FloatArray:
-    p = matrix.placement
-    rows = np.flatnonzero(p.row_input[tile] >= 0)
-    cols = np.flatnonzero(p.col_output[tile] >= 0)
-    served, place = np.unique(p.col_output[tile, cols], return_inverse=True)
-    w = matrix.of(tile, p.row_input[tile, rows], served)
-    w = np.where(p.row_flip[tile, rows, None], -w, w)
-    level = np.zeros((spec.rows, spec.cols))
-    negative = p.col_share[tile, cols] < 0
-    for held, chosen in ((w, ~negative), (-w, negative)):
-        if chosen.any():
-            levels = encoding.levels(held)[:, place[chosen], p.col_slot[tile, cols[chosen]]]
-            level[np.ix_(rows, cols[chosen])] = levels
-    n = spec.cell.n_rram
-    g = np.repeat(state(level, spec.cell)[..., None], n, axis=2)
-    g[:, p.col_slot[tile] == p.slots] = offset_states(spec.cell)
-    return g[..., 0] if n == 1 else g

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from netlists.errors import InputError
 from nnmap.mitigations.base import ChipSpecific
@@ -12,6 +12,7 @@ from nnmap.mitigations.known import Known, Needs
 from nnmap.network import MappedNetwork
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+PER_VALUE = 3  # operations: added to the sum, squared, added to the sum of squares
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
@@ -28,7 +29,8 @@ class BatchNormReestimation(ChipSpecific):
     passes: times that the images are run.
 
     Source: fpt, Section III and Table III; 32 batches of 128 and momentum 0.1 are its setting.
-    Raises InputError for a network without batch norms and for batches of one image.
+    Raises InputError for a network without batch norms that keep statistics, and for fewer than two
+    images in a batch or in all.
     """
 
     needs: ClassVar[Needs] = Needs.INPUTS
@@ -54,15 +56,28 @@ class BatchNormReestimation(ChipSpecific):
     def tune(self, network: MappedNetwork, known: Known, bench: Bench) -> MappedNetwork:
         """See `Mitigation.tune`."""
         images = known.inputs(self.images)
+        if len(images) < 2:
+            raise InputError(f"{self.name()}: {len(images)} images have no variance; give two.")
+
+        def count(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+            known.meter.digital_operations += PER_VALUE * args[0].numel()
+
         with bench.run(network) as run:
-            norms = run.digital(*NORMS)
+            norms = {
+                n: m
+                for n, m in run.digital(*NORMS).items()
+                if _batch_norm(m).running_mean is not None
+            }
             if not norms:
                 raise InputError(f"{self.name()}: the network has no batch norms to re-estimate.")
             before = [self._open(norm) for norm in norms.values()]
+            hooks = [norm.register_forward_pre_hook(count) for norm in norms.values()]
             for _ in range(self.passes):
                 for part in images.split(self.batch):
                     if len(part) > 1:  # one image left over has no variance
                         run(part)
+            for hook in hooks:
+                hook.remove()
             for norm, momentum in zip(norms.values(), before, strict=True):
                 _batch_norm(norm).momentum = momentum
             return run.network()

@@ -1,5 +1,6 @@
 """A chip on a bench: it can be programmed, run and read, and it is never shown."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,45 +9,63 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netlists.errors import InputError
 from netlists.tile import TileSpec
 from nnmap.chip import AnyChip, Chip
 from nnmap.fidelity.extraction import Extraction
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.layers.layer import MappedLayer
+from nnmap.mitigations.known import Needs
 from nnmap.mitigations.meter import Meter
 from nnmap.network import MappedNetwork
 from nnmap.skeleton import OnTiles, replace_modules
 from nnmap.trainable import TrainableNetwork
 from nnmap.watch import layer_input, mapped_layers
 
+NO_WRITE = 1e-6  # of G_LRS; orders that differ by less are the same one, rounded to float32
+
 
 class Run:
     """A network programmed onto the bench's chip, running; what it reads is metered.
 
     Digital layers are the network's own copies: a method may change them, `network` keeps that.
+    It lasts until the bench runs or writes another network, or until its `with` ends.
     """
 
-    def __init__(self, module: nn.Module, network: MappedNetwork) -> None:
-        self._module, self._network = module, network
+    def __init__(self, module: nn.Module, network: MappedNetwork, require: Callable[[], None]):
+        # Functions, so that no attribute leads to the chip.
+        def read(x: Tensor) -> Tensor:
+            require()
+            with torch.no_grad():
+                result: Tensor = module(x)
+            return result
+
+        def digital(kinds: tuple[type[nn.Module], ...]) -> dict[str, nn.Module]:
+            tiles = [m for m in module.modules() if isinstance(m, MappedLayer)]
+            inside = {id(m) for tile in tiles for m in tile.modules()}
+            return {
+                name: m
+                for name, m in module.named_modules()
+                if isinstance(m, kinds) and not any(id(part) in inside for part in m.modules())
+            }
+
+        def programmed() -> MappedNetwork:
+            skeleton = replace_modules(module, MappedLayer, lambda _, at: OnTiles(at.name))
+            return replace(network, skeleton=skeleton.eval())
+
+        self._read, self._digital, self._programmed = read, digital, programmed
 
     def __call__(self, x: Tensor) -> Tensor:
         """Outputs for inputs x [batch, ...], without gradients."""
-        with torch.no_grad():
-            result: Tensor = self._module(x)
-        return result
+        return self._read(x)
 
     def digital(self, *kinds: type[nn.Module]) -> dict[str, nn.Module]:
-        """The digital layers of these kinds, by name; none of them knows a tile."""
-        inside = {
-            id(m) for n in self._module.modules() if isinstance(n, MappedLayer) for m in n.modules()
-        }
-        found = self._module.named_modules()
-        return {n: m for n, m in found if isinstance(m, kinds) and id(m) not in inside}
+        """The digital layers of these kinds, by name; none of them knows or contains a tile."""
+        return self._digital(kinds)
 
     def network(self) -> MappedNetwork:
         """The mapped network with its digital layers as they are now."""
-        skeleton = replace_modules(self._module, MappedLayer, lambda _, at: OnTiles(at.name))
-        return replace(self._network, skeleton=skeleton.eval())
+        return self._programmed()
 
 
 class Bench:
@@ -54,7 +73,8 @@ class Bench:
 
     run, train: see there.  meter: what was spent so far.  fidelity: how the chip is read.
 
-    The chip itself is out of reach: what holds it are functions.
+    The chip and the tiles' wires are out of reach: what holds them are functions. The layers on
+    tiles compute in `dtype`; digital ones keep the precision of the network.
     """
 
     def __init__(
@@ -69,16 +89,39 @@ class Bench:
         self.meter = Meter()
         self.fidelity = fidelity
         self._programmed: dict[str, np.ndarray] = {}
-        self._specs: dict[str, TileSpec] = {}
+        self._turn = [0]  # counts what is done to the chip; shared with what `seen_by` gives
+        specs: dict[str, TileSpec] = {}
+
+        def mount(network: MappedNetwork) -> None:
+            if not specs:
+                specs.update(specs_of(network))
 
         def on_chip(network: MappedNetwork) -> nn.Module:
-            return network.on(chip, fidelity, extraction=extraction).to(device, dtype)
+            module = with_specs(network, specs).on(chip, fidelity, extraction=extraction)
+            for layer in mapped_layers(module).values():
+                layer.to(dtype)
+            return module.to(device)
 
-        def trainable(network: MappedNetwork, every: int) -> TrainableNetwork:
-            return network.trainable(chip, fidelity, every=every).to(device)
+        def trainable(network: MappedNetwork, every: int) -> TrainableNetwork[MappedNetwork]:
+            return with_specs(network, specs).trainable(chip, fidelity, every=every).to(device)
 
+        self._mount: Callable[[MappedNetwork], None] = mount
         self._on_chip: Callable[[MappedNetwork], nn.Module] = on_chip
-        self._trainable: Callable[[MappedNetwork, int], TrainableNetwork] = trainable
+        self._trainable: Callable[[MappedNetwork, int], TrainableNetwork[MappedNetwork]] = trainable
+
+    def seen_by(self, owner: str, needs: Needs) -> "Bench":
+        """The same bench as a method of this name sees it, which declares these needs."""
+        if Needs.CIRCUIT in needs:
+            return self
+        seen = copy.copy(self)
+
+        def refused(network: MappedNetwork, every: int) -> TrainableNetwork[MappedNetwork]:
+            raise InputError(
+                f"{owner} asks for CIRCUIT, which it does not declare; add it to its needs."
+            )
+
+        seen._trainable = refused
+        return seen
 
     def write(self, network: MappedNetwork) -> None:
         """Programme the chip with the network; memories whose order changed are written.
@@ -86,29 +129,41 @@ class Bench:
         The first call programmes a blank chip, which every deployment does, and counts nothing; the
         tiles of its network are those of the chip from then on.
         """
-        self._specs = self._specs or specs_of(network)
+        self._mount(network)
         for name, programme in network.programmes.items():
-            before = self._programmed.get(name)
-            if before is not None:
-                same = before.shape == programme.target.shape
-                changed = before != programme.target if same else np.ones(programme.target.shape)
+            target, before = programme.target, self._programmed.get(name)
+            if before is None:
+                self._programmed[name] = target
+                continue
+            changed = np.ones(target.shape, dtype=np.bool_)
+            if before.shape == target.shape:
+                changed = np.abs(before - target) > NO_WRITE * programme.spec.cell.rram.g_lrs
+                target = np.where(changed, target, before)
+            if changed.any():
                 self.meter.writes += int(np.count_nonzero(changed))
-            self._programmed[name] = programme.target
+                self._programmed[name] = target
+                self._turn[0] += 1
 
     @contextmanager
     def run(self, network: MappedNetwork) -> Iterator[Run]:
         """The network on the chip for a while; every tile read is metered."""
         self.write(network)
-        module = self._on_chip(with_specs(network, self._specs))
-        hooks = [
+        module = self._on_chip(network)
+        for layer in mapped_layers(module).values():
             layer.register_forward_pre_hook(self._count, with_kwargs=True)
-            for layer in mapped_layers(module).values()
-        ]
+        turn, mine = self._turn, self._turn[0] + 1
+        turn[0] = mine
+
+        def require() -> None:
+            if turn[0] != mine:
+                raise InputError(
+                    "the chip no longer holds what this run programmed; open another bench.run."
+                )
+
         try:
-            yield Run(module, network)
+            yield Run(module, network, require)
         finally:
-            for hook in hooks:
-                hook.remove()
+            turn[0] += 1
 
     def _count(self, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         assert isinstance(layer, MappedLayer)
@@ -116,13 +171,13 @@ class Bench:
         vectors = layer.vectors_of(x) * layer.reads_per_vector(x)
         self.meter.reads += vectors * layer.programme.placement.tiles
 
-    def train(self, network: MappedNetwork, *, every: int = 1) -> TrainableNetwork:
+    def train(self, network: MappedNetwork, *, every: int = 1) -> TrainableNetwork[MappedNetwork]:
         """The network on the chip with its weights as parameters, gradients through its circuit.
 
         For methods that declare CIRCUIT; every: see `MappedNetwork.trainable`.
         """
         self.write(network)
-        return self._trainable(with_specs(network, self._specs), every)
+        return self._trainable(network, every)
 
 
 def truth_of(chip: Chip) -> Chip:
@@ -142,12 +197,25 @@ def blind_to_wires(network: MappedNetwork) -> MappedNetwork:
 
 
 def with_specs(network: MappedNetwork, specs: Mapping[str, TileSpec]) -> MappedNetwork:
-    """The network on tiles of these specs, by layer; only their wires may differ."""
+    """The network on tiles of these specs, by layer; only their wires may differ.
+
+    Raises InputError where more does.
+    """
+    for name, programme in network.programmes.items():
+        if name not in specs or _but_wires(programme.spec) != _but_wires(specs[name]):
+            raise InputError(
+                f"{name}: the tiles became others than the chip has; a mitigation may change what "
+                "lies on them, not what they are."
+            )
     changed = {
         name: programme if programme.spec is specs[name] else replace(programme, spec=specs[name])
         for name, programme in network.programmes.items()
     }
     return replace(network, programmes=changed)
+
+
+def _but_wires(spec: TileSpec) -> tuple[object, ...]:
+    return spec.rows, spec.cols, spec.cell, spec.v_read
 
 
 def specs_of(network: MappedNetwork) -> dict[str, TileSpec]:

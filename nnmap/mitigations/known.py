@@ -34,11 +34,18 @@ class Knowledge:
 
     map: the diagnosed chip: the truth (`truth_of`), or what a test found; None where untested.
     inputs: images in the form the network takes, [n, ...].  labels: theirs, [n], or None.
+
+    Raises InputError for labels without images and for another number of them.
     """
 
     map: AnyChip | None = None
     inputs: Tensor | None = None
     labels: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        images = 0 if self.inputs is None else len(self.inputs)
+        if self.labels is not None and len(self.labels) != images:
+            raise InputError(f"Knowledge: {len(self.labels)} labels for {images} images.")
 
     def offers(self) -> Needs:
         """Which needs it can meet; wires and circuit are the bench's and always there."""
@@ -95,7 +102,7 @@ class Known:
 
 
 def _first(owner: str, x: Tensor, count: int) -> Tensor:
-    if count > len(x):
+    if not 0 <= count <= len(x):
         raise InputError(f"{owner} asks for {count} images, of which there are {len(x)}.")
     return x[:count] if count else x
 

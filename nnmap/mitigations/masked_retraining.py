@@ -4,14 +4,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from netlists.errors import InputError
 from nnmap.fidelity.fidelity import Fidelity
+from nnmap.layers.layer import MappedLayer
 from nnmap.mitigations.base import ChipSpecific
 from nnmap.mitigations.bench import Bench
 from nnmap.mitigations.known import Known, Needs
 from nnmap.network import MappedNetwork
+
+# Operations on the host per weight and input vector: forward and backward are three products, of a
+# multiplication and an addition each. Layers on tiles alone are counted.
+PER_WEIGHT = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +26,7 @@ class MaskedRetraining(ChipSpecific):
     The forward pass holds stuck memories at their states; gradients, weight decay and momentum
     move only healthy ones. Batch norms learn along, in training mode.
 
-    epochs, batch, lr, momentum of Adam's default kind: the recipe, its step annealed by cosine.
+    epochs, batch, lr: of Adam, its step annealed by cosine.
     images: training images with labels, 0 for all given.  seed: of the order of images.
 
     Source: bnn-1t2r, Section III (gradient mask); rramedy, Section IV, masks bits in this way.
@@ -49,21 +54,18 @@ class MaskedRetraining(ChipSpecific):
     def tune(self, network: MappedNetwork, known: Known, bench: Bench) -> MappedNetwork:
         """See `Mitigation.tune`."""
         x, y = known.labelled(self.images)
-        model = network.trainable(known.map(), Fidelity.IDEAL).float()
+        model = network.trainable(known.map(), Fidelity.IDEAL)
+
+        def count(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+            assert isinstance(layer, MappedLayer)
+            weights, vectors = layer.programme.weights.size, layer.vectors_of(args[0])
+            known.meter.digital_operations += PER_WEIGHT * weights * vectors
+
+        for layer in model.layers().values():  # digital layers keep their precision
+            layer.float().register_forward_pre_hook(count)
         known.meter.epochs += self.epochs
-        known.meter.digital_operations += self.epochs * training_operations(network, len(x))
         train(model, x, y, epochs=self.epochs, batch=self.batch, lr=self.lr, seed=self.seed)
         return model.programmed()
-
-
-def training_operations(network: MappedNetwork, images: int) -> int:
-    """Multiplications and additions of one epoch on the host, the layers on tiles counted.
-
-    Forward and backward are three products per layer, of two operations per weight. Positions of a
-    convolution are not counted, so that this is a lower bound there.
-    """
-    weights = sum(p.weights.size for p in network.programmes.values())
-    return 6 * weights * images
 
 
 def train(

@@ -67,6 +67,8 @@ class RowAssignment(ChipSpecific):
         for k, faults in enumerate(maps):
             if faults is not None and _has_stuck(faults):
                 order[k], flip[k] = self._tile(programme, k, flipped[k], faults)
+        if not flip.any() and (order == np.arange(p.rows)).all():
+            return programme
         return programme.placed(p.flipped(flip).with_rows(order))
 
     def _tile(
@@ -90,7 +92,7 @@ def _has_stuck(faults: FaultMap | None) -> bool:
 
 
 def row_errors(programme: Programme, tile: int, target: FloatArray, faults: FaultMap) -> FloatArray:
-    """Squared error of the weights of row r if it lay on physical row k, [r, k].
+    """Squared error of the weights of row r if it lay on physical row k, [r, k], in their units.
 
     target: conductances ordered of the tile, S `g_shape`, row r as it would be held.
     Of the ideal matrix: what stuck memories add to or take from each output's weight, stuck
@@ -134,6 +136,7 @@ def _terms(
     p, spec = programme.placement, programme.spec
     readout = Readout.of(spec.cell, np.asarray)
     per_ampere = readout.per_ampere(programme.encoding)
+    scale = programme.scale
     outputs = np.unique(p.col_output[tile][p.col_output[tile] >= 0])
     place = {int(o): k for k, o in enumerate(outputs)}
     constant = np.zeros((spec.rows, len(outputs)))
@@ -143,13 +146,13 @@ def _terms(
         output, slot = place[int(p.col_output[tile, col])], int(p.col_slot[tile, col])
         copy = copies.get((output, slot), 0)
         copies[output, slot] = copy + 1
-        worth = per_ampere[slot] * p.col_share[tile, col]
+        worth = per_ampere[slot] * p.col_share[tile, col] * scale[outputs[output]]
         for memory, (target, stuck, at) in enumerate(planes):
             constant[:, output] += worth * stuck[:, col] * at[:, col]
-            mask, held = slots.setdefault(
-                (slot, copy, memory),
-                (np.zeros_like(constant), np.zeros_like(constant)),
-            )
+            key = slot, copy, memory
+            if key not in slots:
+                slots[key] = np.zeros_like(constant), np.zeros_like(constant)
+            mask, held = slots[key]
             mask[:, output] = worth * stuck[:, col]
             held[:, output] = target[:, col]
     if p.offset:
@@ -168,13 +171,16 @@ def _add_offset(
     p, spec = programme.placement, programme.spec
     against = Readout.of(spec.cell, np.asarray).per_offset_ampere(programme.encoding)
     weighing = p.col_output[tile] >= 0
-    total = np.array(
-        [
-            (p.col_share[tile] * against[np.minimum(p.col_slot[tile], p.slots - 1)])[
-                weighing & (p.col_output[tile] == o)
-            ].sum()
-            for o in outputs
-        ]
+    total = (
+        np.array(
+            [
+                (p.col_share[tile] * against[np.minimum(p.col_slot[tile], p.slots - 1)])[
+                    weighing & (p.col_output[tile] == o)
+                ].sum()
+                for o in outputs
+            ]
+        )
+        * programme.scale[outputs]
     )
     middle = offset_states(spec.cell)
     for col in np.flatnonzero(p.col_slot[tile] == p.slots).tolist():

@@ -16,7 +16,6 @@ from circuitsim.verification import TARGET_MAX as TILE_MAX
 from circuitsim.verification import TARGET_P99 as TILE_P99
 from circuitsim.verification import residuals
 from netlists import Cell
-from netlists.cells import OneR
 from validation.report.plots import cell_figure, error_figure
 
 
@@ -57,7 +56,7 @@ def _gate(surface: CellSurface, cell: Cell) -> dict[str, Any]:
 
 def render(found: Calibration, cell: Cell) -> str:
     """The page of a calibration of this cell; needs ngspice for its figures."""
-    assert not isinstance(cell, OneR)
+    assert not cell.is_bare
     several = len(found.surfaces) > 1
     states = [
         (

@@ -6,7 +6,7 @@ from torch import nn
 
 from netlists import FaultRates, InputError, LognormalSpread
 from nnmap import Chip, Fidelity, MappedLinear
-from nnmap.layers.layer import ClipCount, ReadNoise
+from nnmap.layers.records import ClipCount, ReadNoise
 from tests.nnmap.making import (
     ENCODED,
     WIRED,
@@ -125,7 +125,7 @@ def test_a_layer_may_take_leading_axes_and_batches_beyond_one_chunk(monkeypatch)
     assert isinstance(chip, MappedLinear)
     expected = layer(x).detach().numpy()
     assert_close(chip(x).numpy(), expected, EXACT)
-    monkeypatch.setattr("nnmap.layers.linear.CHUNK", 5)
+    monkeypatch.setattr("nnmap.layers.layer.CHUNK", 5)
     assert_close(chip(x).numpy(), expected, EXACT)
     assert chip.vectors_of(x) == 12
     assert_close(chip(x[0, 0]).numpy(), expected[0, 0], EXACT)
