@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from netlists.errors import InputError
+from netlists.identity import digest
 from nnmap.chip import LayerOnChip
 from nnmap.fidelity.fidelity import Fidelity, cell_function
 from nnmap.fidelity.readers import MatrixReader, Reader, columns_of
@@ -185,6 +186,18 @@ class MappedLayer(WithoutWeights, ABC):
     def device(self) -> torch.device:
         """Where the layer computes."""
         return self._number.device
+
+    def held(self) -> str:
+        """See `WithoutWeights.held`: orders, converters, fidelity and chip."""
+        chip = self.on_chip.chip
+        return digest(self.programme, self.periphery, self.fidelity.value, chip)
+
+    def get_extra_state(self) -> str:
+        """What tells in a state dict which layer it is of."""
+        return self.held()
+
+    def set_extra_state(self, state: object) -> None:
+        """Nothing: the state was found to be this layer's own."""
 
     @contextmanager
     def unrecorded(self) -> Iterator[None]:

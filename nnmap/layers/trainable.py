@@ -62,7 +62,9 @@ class _Trainable(MappedLayer):
     bias: a parameter, where the layer has one.
     """
 
-    takes_state = True
+    takes_state = True  # all of it is in the parameters and the network
+    get_extra_state = nn.Module.get_extra_state
+    set_extra_state = nn.Module.set_extra_state
     weight: nn.Parameter
     reader: OperatorReader
 

@@ -1,5 +1,6 @@
 """What stands where a torch layer stood: it computes as the layer did, and holds no weights."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -55,15 +56,28 @@ class WithoutWeights(nn.Module):
                 "in x.float(), or x.float() / 255 for pixels."
             )
 
+    def held(self) -> str | None:
+        """A digest of what the layer holds that no state dict carries; None for nothing."""
+        return None
+
     def _load_from_state_dict(self, *state: Any) -> None:
-        refuse_state(self)
+        refuse_state(self, *state)
         super()._load_from_state_dict(*state)
 
 
-def refuse_state(network: nn.Module, *_: Any) -> None:
-    """Refuse a state dict before any of it is loaded, where layers of the network lie on tiles."""
-    if any(isinstance(m, WithoutWeights) and not m.takes_state for m in network.modules()):
-        raise InputError(
-            "load_state_dict does not reach weights that lie on tiles; load the state into the "
-            "torch model and map it again with map_network."
-        )
+def refuse_state(
+    network: nn.Module, state: Mapping[str, Any], prefix: str = "", *_: object
+) -> None:
+    """Refuse a state dict before any of it is loaded, unless it is one of this network itself.
+
+    Layers on tiles take back the state of the same network on the same chip at the same fidelity.
+    """
+    for name, layer in network.named_modules():
+        if not isinstance(layer, WithoutWeights) or layer.takes_state:
+            continue
+        given = state.get(f"{prefix}{name}{'.' * bool(name)}_extra_state")
+        if layer.held() is None or given != layer.held():
+            raise InputError(
+                f"load_state_dict does not reach the weights of {layer.shown}, which lie on tiles; "
+                "load the state into the torch model and map it again with map_network."
+            )

@@ -13,6 +13,7 @@ from nnmap.mitigations.base import ChipSpecific
 from nnmap.mitigations.bench import Bench
 from nnmap.mitigations.known import Known, Needs
 from nnmap.network import MappedNetwork
+from nnmap.watch import layer_input
 
 # Operations on the host per weight and input vector: forward and backward are three products, of a
 # multiplication and an addition each. Layers on tiles alone are counted.
@@ -56,13 +57,14 @@ class MaskedRetraining(ChipSpecific):
         x, y = known.labelled(self.images)
         model = network.trainable(known.map(), Fidelity.IDEAL)
 
-        def count(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        def count(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
             assert isinstance(layer, MappedLayer)
-            weights, vectors = layer.programme.weights.size, layer.vectors_of(args[0])
+            vectors = layer.vectors_of(layer_input(args, kwargs))
+            weights = layer.programme.weights.size
             known.meter.digital_operations += PER_WEIGHT * weights * vectors
 
         for layer in model.layers().values():  # digital layers keep their precision
-            layer.float().register_forward_pre_hook(count)
+            layer.float().register_forward_pre_hook(count, with_kwargs=True)
         known.meter.epochs += self.epochs
         train(model, x, y, epochs=self.epochs, batch=self.batch, lr=self.lr, seed=self.seed)
         return model.programmed()

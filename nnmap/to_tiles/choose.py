@@ -80,9 +80,7 @@ def _unit(product: Product, network: nn.Module) -> tuple[str, str]:
     """(what a pattern names to leave a product digital, how a message tells it)."""
     module = network.get_submodule(product.module)
     inside = (m for m in module.modules() if m is not module)
-    leaf = product.module != "" and not any(
-        isinstance(m, WithoutWeights) or kind_of(m) is not None for m in inside
-    )
+    leaf = not any(isinstance(m, WithoutWeights) or kind_of(m) is not None for m in inside)
     if product.activations or leaf or not product.constants:
         made = "" if leaf or product.activations else " with a matrix that is neither parameter "
         made += "" if not made else "nor buffer (keep it as a buffer to name it alone)"

@@ -7,7 +7,15 @@ from torch import nn
 
 from circuitsim import solve
 from netlists import Drive, FaultRates, InputError, OneR, OneTransistorOneR
-from nnmap import Chip, Fidelity, MappedConvolution, map_network, mapped_layers, mapping_table
+from nnmap import (
+    Chip,
+    Fidelity,
+    MappedConvolution,
+    faults_as_weights,
+    map_network,
+    mapped_layers,
+    mapping_table,
+)
 from tests.nnmap.making import WIRED, layer_of, mapped, only, plan, rng
 from tests.tolerances import assert_close
 
@@ -50,6 +58,52 @@ def test_any_convolution_tiles_to_the_same_answer(
     for fidelity in (Fidelity.IDEAL, Fidelity.LINEAR, Fidelity.NONLINEAR):
         found = network.on(fidelity=fidelity)(x).numpy()
         assert_close(found, expected, 1e-9, scale=scale)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    groups=st.integers(1, 3),
+    inputs=st.integers(1, 4),
+    outputs=st.integers(1, 3),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    padding=st.one_of(st.integers(0, 3), st.just("same")),
+    dilation=st.integers(1, 2),
+    mode=st.sampled_from(["zeros", "reflect", "replicate", "circular"]),
+    encoding=st.sampled_from(["pair", "offset"]),
+)
+def test_any_1d_convolution_tiles_to_the_same_answer(
+    groups, inputs, outputs, kernel, stride, padding, dilation, mode, encoding
+):
+    torch.manual_seed(0)
+    layer = nn.Conv1d(
+        groups * inputs,
+        groups * outputs,
+        kernel,
+        stride=1 if padding == "same" else stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        padding_mode=mode,
+    ).double()
+    x = torch.randn(3, groups * inputs, 9, dtype=torch.float64)
+    network, expected, scale = mapped_like(layer, x, encoding=encoding)
+    for fidelity in (Fidelity.IDEAL, Fidelity.LINEAR, Fidelity.NONLINEAR):
+        found = network.on(fidelity=fidelity)(x).numpy()
+        assert_close(found, expected, 1e-9, scale=scale)
+    assert_close(faults_as_weights(network)(x).numpy(), expected, 1e-9, scale=scale)
+    assert_close(network.trainable()(x).detach().numpy(), expected, 1e-9, scale=scale)
+    (row,) = mapping_table(network).rows
+    assert (row.kind, row.matrix) == ("Conv1d", (groups, inputs * kernel, outputs))
+
+
+def test_1d_inputs_of_another_shape_are_refused():
+    chip = mapped(nn.Conv1d(2, 3, 3), torch.rand(2, 2, 6)).on()
+    for shape in ((2, 6), (1, 3, 6), (1, 2, 6, 6)):
+        with pytest.raises(InputError, match=r"!= \(batch, channels, width\)=\(\*, 2, \*\)"):
+            chip(torch.rand(shape))
+    with pytest.raises(InputError, match=r"smaller than the \(3,\) kernel"):
+        chip(torch.rand(1, 2, 2))
 
 
 def test_padding_may_be_named_same():

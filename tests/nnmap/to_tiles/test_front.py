@@ -361,7 +361,12 @@ def test_a_state_dict_is_refused_before_any_of_it_is_loaded():
     chip, other = mapped(model, torch.rand(4, 6)).on(), copy.deepcopy(model)
     with torch.no_grad():
         other[0].weight.fill_(7.0)
+    elsewhere = mapped(other, torch.rand(4, 6)).on().state_dict()
+    for state in (elsewhere, chip[1].state_dict(prefix="0.")):
+        with pytest.raises(InputError, match="load_state_dict does not reach the weights of 1, "):
+            chip.load_state_dict(state)
     for module in (chip, copy.deepcopy(chip)):
+        module.load_state_dict(chip.state_dict())
         for strict in (True, False):
             with pytest.raises(InputError, match="load the state into the torch model and map it"):
                 module.load_state_dict(other.state_dict(), strict=strict)
