@@ -77,7 +77,8 @@ class FaultRates:
         """Split a total rate by the open-close ratio, stuck-HRS : stuck-LRS (fpt, Section IV-A)."""
         if not 0 <= ocr < float("inf"):
             raise InputError(f"FaultRates: ocr={ocr!r} must be a finite ratio of at least 0.")
-        return cls(stuck_lrs=total / (1 + ocr), stuck_hrs=total * ocr / (1 + ocr))
+        stuck_lrs = total / (1 + ocr)
+        return cls(stuck_lrs=stuck_lrs, stuck_hrs=total - stuck_lrs)  # never more than the total
 
     @classmethod
     def from_sa(

@@ -4,7 +4,7 @@ from nnmap.chip import HEALTHY, AnyChip, Chip, LayerOnChip, MeasuredChip
 from nnmap.fidelity.extraction import Extraction
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.operator_store import OperatorStore
-from nnmap.layers.convolution import MappedConv2d
+from nnmap.layers.convolution import MappedConvolution
 from nnmap.layers.layer import MappedLayer, MappedLinear
 from nnmap.layers.records import ReadNoise
 from nnmap.mapping.converters import Adc, Dac
@@ -59,7 +59,7 @@ __all__ = [
     "LayerPower",
     "LayerWork",
     "LossByCause",
-    "MappedConv2d",
+    "MappedConvolution",
     "MappedLayer",
     "MappedLinear",
     "MappedNetwork",

@@ -14,17 +14,20 @@ from nnmap.fidelity.extraction import Extraction
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.linear_fit import spread
 from nnmap.fidelity.readers import MAX_SOLVES, MatrixReader, fitted_reader, make_reader
-from nnmap.layers.convolution import MappedConv2d
+from nnmap.layers.convolution import MappedConvolution
 from nnmap.layers.layer import MappedLayer, MappedLinear
 from nnmap.layers.records import ReadNoise
+from nnmap.layers.without_weights import refuse_state
 from nnmap.mapping.converters import Adc
 from nnmap.mapping.correction import Correction
+from nnmap.mapping.digital_product import DigitalProduct
+from nnmap.mapping.pattern import matches, pattern_name, require_matches
 from nnmap.mapping.periphery import Periphery
-from nnmap.mapping.plan import AdcRange, matches, require_matches
+from nnmap.mapping.plan import AdcRange
 from nnmap.mapping.programme import Programme
 from nnmap.skeleton import with_layers
 from nnmap.trainable import TrainableNetwork
-from nnmap.watch import peak_currents
+from nnmap.watch import layer_input, peak_currents
 
 NOTHING_SEEN = 1e-6  # converter range of a layer that saw no current, A
 
@@ -48,6 +51,7 @@ class MappedNetwork:
     programmes, peripheries: by layer name, in order.
     sample: inputs of the whole network that converter ranges are set from.
     fit_inputs: how many of them serve to fit LINEAR where cells bend; 0 for nominal secants.
+    products: matrix products that stay digital beside the layers, as those of attention.
     """
 
     skeleton: nn.Module
@@ -56,6 +60,7 @@ class MappedNetwork:
     ranges: Ranges
     sample: Tensor
     fit_inputs: int = 8
+    products: tuple[DigitalProduct, ...] = ()
 
     def on(
         self,
@@ -95,11 +100,12 @@ class MappedNetwork:
             if chip.read_noise:
                 noise = ReadNoise(sigma=chip.read_noise, seed=chip.noise_seed(name))
             periphery = self.peripheries[name]
-            kind = MappedLinear if periphery.window is None else MappedConv2d
+            kind = MappedLinear if periphery.window is None else MappedConvolution
             return kind(layer, periphery, chosen[name], reader, noise)
 
         layers = {name: made(name) for name in self.programmes}
         network = with_layers(self.skeleton, layers).eval().requires_grad_(False)
+        network.register_load_state_dict_pre_hook(refuse_state)
         few = _evenly(self.sample, self.fit_inputs)
         if few is not None:
             _fit(network, layers, few, extraction or Extraction())
@@ -146,9 +152,8 @@ class MappedNetwork:
         """
         unknown = [name for name in changed if name not in self.programmes]
         if unknown:
-            raise InputError(
-                f"{unknown[0]!r} is none of the layers on tiles: {', '.join(self.programmes)}."
-            )
+            shown = ", ".join(pattern_name(name) for name in self.programmes)
+            raise InputError(f"{unknown[0]!r} is none of the layers on tiles: {shown}.")
         for name, programme in changed.items():
             shape, expected = (p.placement.shape for p in (programme, self.programmes[name]))
             if shape != expected:
@@ -241,10 +246,11 @@ def _fit(
     if not waiting:
         return
 
-    def fit(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def fit(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         assert isinstance(layer, MappedLayer) and isinstance(layer.reader, MatrixReader)
         if waiting.pop(layer.name, None) is not None:  # one in several places: in the first
-            volts = [v.to("cpu", torch.float64).numpy() for v in layer.row_voltages(args[0])]
+            x = layer_input(args, kwargs)
+            volts = [v.to("cpu", torch.float64).numpy() for v in layer.row_voltages(x)]
             inputs = [spread(v, len(few)) for v in volts]
             layer.reader = fitted_reader(layer.reader, layer.on_chip, inputs, extraction)
 
@@ -252,5 +258,6 @@ def _fit(
         for layer in layers.values():
             stack.enter_context(layer.unrecorded())
         for layer in list(waiting.values()):
-            stack.callback(layer.register_forward_pre_hook(fit).remove)
+            hook = layer.register_forward_pre_hook(fit, with_kwargs=True)
+            stack.callback(hook.remove)
         network(few)

@@ -13,7 +13,7 @@ from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.readers import MatrixReader
 from nnmap.layers.held_operators import HeldOperators, require_trainable
 from nnmap.layers.layer import MappedLayer
-from nnmap.layers.trainable import TrainableConv2d, TrainableLinear
+from nnmap.layers.trainable import TrainableConvolution, TrainableLinear
 from nnmap.mapping.periphery import Periphery
 from nnmap.mapping.programme import Programme
 from nnmap.skeleton import OnTiles, replace_modules, with_layers
@@ -54,7 +54,7 @@ class Mapped(Protocol):
 
 
 M = TypeVar("M", bound=Mapped)
-TrainableLayer = TrainableLinear | TrainableConv2d
+TrainableLayer = TrainableLinear | TrainableConvolution
 
 
 class TrainableNetwork(nn.Module, Generic[M]):
@@ -88,7 +88,9 @@ class TrainableNetwork(nn.Module, Generic[M]):
     def layers(self) -> dict[str, TrainableLayer]:
         """The layers on tiles, by name."""
         found = mapped_layers(self.model)
-        return {n: x for n, x in found.items() if isinstance(x, TrainableLinear | TrainableConv2d)}
+        return {
+            n: x for n, x in found.items() if isinstance(x, TrainableLinear | TrainableConvolution)
+        }
 
     def programmed(self) -> M:
         """The mapped network with the weights, biases and digital layers as they are now."""
@@ -98,7 +100,7 @@ class TrainableNetwork(nn.Module, Generic[M]):
         for name, layer in layers.items():
             bias = None if layer.bias is None else layer.bias.detach().cpu().clone()
             peripheries[name] = replace(self._network.peripheries[name], bias=bias)
-        kinds = (TrainableLinear, TrainableConv2d)
+        kinds = (TrainableLinear, TrainableConvolution)
         skeleton = replace_modules(self.model, kinds, lambda _, layer: OnTiles(layer.name))
         return self._network.with_parts(
             skeleton=skeleton.requires_grad_(False).cpu().eval(),
@@ -132,7 +134,7 @@ def _trainable(layer: MappedLayer, every: int) -> TrainableLayer:
     assert isinstance(reader, MatrixReader)
     curve, gains = reader.curve, reader.gains
     held = HeldOperators(layer.on_chip, layer.fidelity, every=every, gains=gains)
-    kind = TrainableLinear if layer.periphery.window is None else TrainableConv2d
+    kind = TrainableLinear if layer.periphery.window is None else TrainableConvolution
     return kind(
         layer.on_chip, layer.periphery, layer.fidelity, held, copy.deepcopy(curve), layer.noise
     )

@@ -7,10 +7,31 @@ from torch import Tensor, nn
 
 from netlists.errors import InputError
 from nnmap.layers.layer import MappedLayer
+from nnmap.mapping.pattern import pattern_name
 
 BATCH = 64  # inputs run at a time
 
 See = Callable[[str, nn.Module, Tensor], object]
+
+
+def layer_input(args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> Tensor:
+    """The input of a layer that was called with these arguments, by place or by name."""
+    return args[0] if args else kwargs["input"]
+
+
+def run(model: nn.Module, x: Tensor) -> None:
+    """Run inputs x through a model, without gradients; raises InputError where it does not run."""
+    try:
+        with torch.no_grad():
+            model(x)
+    except InputError:
+        raise
+    except Exception as problem:  # whatever the user's forward raises
+        said = str(problem).strip().partition("\n")[0]
+        raise InputError(
+            f"the network does not run on inputs of shape {tuple(x.shape)} and {x.dtype} "
+            f"({type(problem).__name__}: {said}); give sample=inputs that it takes."
+        ) from problem
 
 
 def watch(model: nn.Module, layers: Mapping[str, nn.Module], see: See, x: Tensor) -> None:
@@ -19,13 +40,16 @@ def watch(model: nn.Module, layers: Mapping[str, nn.Module], see: See, x: Tensor
     see: called with the layer's name, the layer and its input, before the layer runs.
     """
 
-    def watcher(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-            see(name, layer, args[0])
+    def watcher(name: str) -> Callable[..., None]:
+        def hook(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+            see(name, layer, layer_input(args, kwargs))
 
         return hook
 
-    hooks = [layer.register_forward_pre_hook(watcher(name)) for name, layer in layers.items()]
+    hooks = [
+        layer.register_forward_pre_hook(watcher(name), with_kwargs=True)
+        for name, layer in layers.items()
+    ]
     try:
         with torch.no_grad():
             for part in x.split(BATCH):
@@ -33,19 +57,6 @@ def watch(model: nn.Module, layers: Mapping[str, nn.Module], see: See, x: Tensor
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def largest_inputs(
-    model: nn.Module, layers: Mapping[str, nn.Module], sample: Tensor
-) -> dict[str, float]:
-    """Largest input magnitude that each of these layers sees on the sample, by name."""
-    largest = dict.fromkeys(layers, 0.0)
-
-    def see(name: str, _: nn.Module, x: Tensor) -> None:
-        largest[name] = max(largest[name], float(x.abs().max()))
-
-    watch(model, layers, see, sample)
-    return largest
 
 
 def first_inputs(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> dict[str, Tensor]:
@@ -61,6 +72,18 @@ def first_inputs(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -
         for name, inputs in first.items():
             seen.setdefault(name, []).append(inputs)
     return {name: torch.cat(parts) for name, parts in seen.items()}
+
+
+def input_of(model: nn.Module, layers: Mapping[str, nn.Module], name: str, x: Tensor) -> Tensor:
+    """What reaches one of these layers first on x; raises InputError where nothing does."""
+    found = first_inputs(model, {name: layers[name]}, x)
+    if name not in found:
+        shown = pattern_name(name)
+        raise InputError(
+            f"these inputs never reach {shown}; give inputs that do, or leave it digital with "
+            f"digital=({shown!r},)."
+        )
+    return found[name]
 
 
 def peak_currents(chip: nn.Module, sample: Tensor) -> dict[str, list[Tensor]]:

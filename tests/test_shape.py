@@ -22,8 +22,8 @@ ROOMS = {
     "build checks spice pulse_deck",
     "circuitsim": "solution compare_solutions dissection spice cells linear laws nonlinear writing "
     "solvers verification calibration",
-    "nnmap": "mapping chip fidelity layers skeleton watch trainable network training to_tiles "
-    "measures mitigations deploy networks",
+    "nnmap": "mapping chip fidelity layers skeleton attention watch trainable network training "
+    "to_tiles measures mitigations deploy networks",
     "validation": "files modules mapping sources campaign axes statistics precision table pivot "
     "condition runner pilot study study_of_file dry_run audit report evaluate written_network "
     "write_array doctor commands cli",

@@ -1,5 +1,6 @@
-"""2-D convolutions on tiles: images -> patches -> the reads of any layer -> images."""
+"""Convolutions on tiles: images -> patches -> the reads of any layer -> images."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -10,8 +11,8 @@ from nnmap.layers.layer import CHUNK, MappedLayer
 from nnmap.mapping.window import Window
 
 
-class MappedConv2d(MappedLayer):
-    """A 2-D convolution on tiles: every output position is one input vector of the matrix.
+class MappedConvolution(MappedLayer):
+    """A 1-D or 2-D convolution on tiles: every output position is one input vector of the matrix.
 
     Stride, padding, dilation and groups are those of the torch layer.
     """
@@ -29,42 +30,50 @@ class MappedConv2d(MappedLayer):
 
     def _output_size(self, x: Tensor) -> tuple[int, int]:
         left, right, top, bottom = self.window.padding
-        return self.window.output_size(x.shape[2] + top + bottom, x.shape[3] + left + right)
+        height, width = self.window.images(x).shape[2:]
+        return self.window.output_size(height + top + bottom, width + left + right)
 
     def _vectors(self, x: Tensor) -> Tensor:
         return self.window.patches(x)
 
     def _chunks(self, x: Tensor) -> Iterator[Tensor]:
         # Ranges of values do not depend on padding, so padding here serves the reads as well.
-        padded = self.window.pad(x)
+        padded = self.window.pad(self.window.images(x))
         rows, cols = self.window.output_size(*padded.shape[2:])
         yield from padded.split(max(1, CHUNK // max(1, rows * cols)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, h, w] -> [batch, outputs, h', w'], in the dtype of x."""
-        kernel = self.window.kernel[0] * self.window.kernel[1]
-        channels = self.programme.placement.shape.all_inputs // kernel
-        if x.ndim != 4 or x.shape[1] != channels:
+    def forward(self, input: Tensor) -> Tensor:
+        """[batch, channels, *axes] -> [batch, outputs, *axes'], in the dtype of the input."""
+        window = self.window
+        channels = self.programme.placement.shape.all_inputs // math.prod(window.kernel)
+        if input.ndim != 2 + window.axes or input.shape[1] != channels:
+            axes = ("height", "width")[2 - window.axes :]
             raise InputError(
-                f"x.shape={tuple(x.shape)} != (batch, channels, height, width)"
-                f"=(*, {channels}, *, *)."
+                f"{self.shown}: x.shape={tuple(input.shape)} != (batch, channels, "
+                f"{', '.join(axes)})=(*, {channels}{', *' * window.axes})."
             )
-        size = self._output_size(x)
+        self.require_floating(input)
+        x = window.images(input)
+        size = self._output_size(input)
         if min(size) < 1:
             raise InputError(
-                f"x.shape={tuple(x.shape)} is smaller than the {self.window.kernel} kernel."
+                f"{self.shown}: x.shape={tuple(input.shape)} is smaller than the "
+                f"{window.kernel_shape} kernel."
             )
-        compiled = self._compiled(x)
+        if not len(x):
+            outputs = self.programme.placement.shape.all_outputs
+            return window.shaped(x.new_empty(0, outputs, *size))
+        compiled = self._compiled(input)
         if compiled is not None:
             numbers = self._numbers(x)
-            y, clips = compiled.convolve(self.window.pad(numbers), self.window.padded)
+            y, clips = compiled.convolve(window.pad(numbers), window.padded)
             self._count(clips)
-            return self._corrected(y, numbers).to(x.dtype)
+            return window.shaped(self._corrected(y, self._numbers(input)).to(input.dtype))
         parts = [
-            y.unflatten(1, (-1, *size)).transpose(0, 1).to(x.dtype)
-            for y in self._products(x, self.vectors_of(x))
+            y.unflatten(1, (-1, *size)).transpose(0, 1).to(input.dtype)
+            for y in self._products(input, self.vectors_of(input))
         ]
-        return torch.cat(parts)
+        return window.shaped(torch.cat(parts))
 
     def _corrected(self, y: Tensor, x: Tensor) -> Tensor:
         """Images y [batch, outputs, h', w'] with the branches of the correction."""

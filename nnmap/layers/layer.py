@@ -6,10 +6,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from netlists.arrays import FloatArray
 from netlists.errors import InputError
+from netlists.identity import digest
 from nnmap.chip import LayerOnChip
 from nnmap.fidelity.fidelity import Fidelity, cell_function
 from nnmap.fidelity.readers import MatrixReader, Reader, columns_of
@@ -17,6 +18,7 @@ from nnmap.layers.compiled.packing import ReadGroup
 from nnmap.layers.compiled.reads import Clips, CompiledReads, InputDrive
 from nnmap.layers.planes import Planes
 from nnmap.layers.records import ClipCount, ReadNoise
+from nnmap.layers.without_weights import WithoutWeights
 from nnmap.mapping.converters import Adc, Dac
 from nnmap.mapping.decode import decoders
 from nnmap.mapping.periphery import Periphery
@@ -27,7 +29,7 @@ from nnmap.mapping.straight import recorded
 CHUNK = 4096  # input vectors multiplied at a time; bounds memory and keeps currents in cache
 
 
-class MappedLayer(nn.Module, ABC):
+class MappedLayer(WithoutWeights, ABC):
     """A layer whose matrix product runs on the tiles of one chip at one fidelity.
 
     Non-negative inputs take one read (one per bit where inputs enter serially); inputs of both
@@ -50,7 +52,7 @@ class MappedLayer(nn.Module, ABC):
         reader: Reader,
         noise: ReadNoise | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(layer.name)
         self.on_chip = layer
         self.periphery = periphery
         self.fidelity = fidelity
@@ -136,11 +138,6 @@ class MappedLayer(nn.Module, ABC):
     def programme(self) -> Programme:
         """What was ordered of the tiles."""
         return self.on_chip.programme
-
-    @property
-    def name(self) -> str:
-        """The layer's name in its network."""
-        return self.on_chip.name
 
     @property
     def dac(self) -> Dac:
@@ -231,6 +228,18 @@ class MappedLayer(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the layer computes."""
         return self._number.device
+
+    def held(self) -> str:
+        """See `WithoutWeights.held`: orders, converters, fidelity and chip."""
+        chip = self.on_chip.chip
+        return digest(self.programme, self.periphery, self.fidelity.value, chip)
+
+    def get_extra_state(self) -> str:
+        """What tells in a state dict which layer it is of."""
+        return self.held()
+
+    def set_extra_state(self, state: object) -> None:
+        """Nothing: the state was found to be this layer's own."""
 
     @contextmanager
     def unrecorded(self) -> Iterator[None]:
@@ -400,19 +409,25 @@ class MappedLinear(MappedLayer):
         return x.T
 
     def _chunks(self, x: Tensor) -> Iterator[Tensor]:
-        yield from x.flatten(0, -2).split(CHUNK)
+        yield from x.reshape(-1, x.shape[-1]).split(CHUNK)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., inputs] -> [..., outputs], in the dtype of x."""
-        inputs = self.programme.placement.shape.all_inputs
-        if x.ndim < 2 or x.shape[-1] != inputs:
-            raise InputError(f"x.shape={tuple(x.shape)} != (batch, inputs)=(*, {inputs}).")
-        compiled = self._compiled(x)
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., inputs] -> [..., outputs], in the dtype of the input."""
+        shape = self.programme.placement.shape
+        inputs = shape.all_inputs
+        if not input.ndim or input.shape[-1] != inputs:
+            raise InputError(
+                f"{self.shown}: x.shape={tuple(input.shape)} != (batch, inputs)=(*, {inputs})."
+            )
+        self.require_floating(input)
+        size = (*input.shape[:-1], shape.all_outputs)
+        if not input.numel():
+            return input.new_empty(size)
+        compiled = self._compiled(input)
         if compiled is not None:
-            numbers = self._numbers(x).reshape(-1, inputs)
+            numbers = self._numbers(input).reshape(-1, inputs)
             y, clips = compiled.linear(numbers)
             self._count(clips)
-            y = self._with_branches(y.T, numbers).T
-            return y.to(x.dtype).reshape(*x.shape[:-1], -1)
-        parts = [y.T.to(x.dtype) for y in self._products(x, self.vectors_of(x))]
-        return torch.cat(parts).view(*x.shape[:-1], -1)
+            return self._with_branches(y.T, numbers).T.to(input.dtype).reshape(size)
+        parts = [y.T.to(input.dtype) for y in self._products(input, self.vectors_of(input))]
+        return torch.cat(parts).view(size)

@@ -11,7 +11,7 @@ from nnmap.chip import LayerOnChip
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.linear_fit import InputCurve
 from nnmap.fidelity.readers import Reader
-from nnmap.layers.convolution import MappedConv2d
+from nnmap.layers.convolution import MappedConvolution
 from nnmap.layers.held_operators import HeldOperators
 from nnmap.layers.layer import MappedLayer, MappedLinear
 from nnmap.layers.records import ReadNoise
@@ -62,6 +62,9 @@ class _Trainable(MappedLayer):
     bias: a parameter, where the layer has one.
     """
 
+    takes_state = True  # all of it is in the parameters and the network
+    get_extra_state = nn.Module.get_extra_state
+    set_extra_state = nn.Module.set_extra_state
     weight: nn.Parameter
     reader: OperatorReader
 
@@ -92,7 +95,7 @@ class _Trainable(MappedLayer):
         """Normalised weights [groups, inputs, outputs] -> weights as torch shapes them."""
         flat = w.mT.reshape(-1, w.shape[1]) * self._scale[:, None]
         window = self.periphery.window
-        return flat if window is None else flat.unflatten(1, (-1, *window.kernel))
+        return flat if window is None else flat.unflatten(1, (-1, *window.kernel_shape))
 
     def normalised(self) -> Tensor:
         """The weights in [-1, 1], [groups, inputs, outputs]; beyond the scale they saturate.
@@ -117,11 +120,11 @@ class _Trainable(MappedLayer):
         """The programme of the weights as they are now."""
         return self.programme.with_weights(self.normalised().detach().double().cpu().numpy())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """See the layer that is trained."""
         self.reader.operators = [o.to(self._number) for o in self._held(self.normalised())]
         try:
-            result: Tensor = super().forward(x)
+            result: Tensor = super().forward(input)
         finally:
             self.reader.operators = ()  # kept, they would keep the graph of this step
         return result
@@ -131,5 +134,5 @@ class TrainableLinear(_Trainable, MappedLinear):
     """A linear layer on tiles whose weights are parameters."""
 
 
-class TrainableConv2d(_Trainable, MappedConv2d):
-    """A 2-D convolution on tiles whose weights are parameters."""
+class TrainableConvolution(_Trainable, MappedConvolution):
+    """A convolution on tiles whose weights are parameters."""

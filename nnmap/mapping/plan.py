@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 from torch import nn
@@ -14,6 +13,7 @@ from nnmap.mapping.converters import MAX_BITS, Negative
 from nnmap.mapping.encode import Encoding, outputs_per_tile
 from nnmap.mapping.encode import encoding as encoding_named
 from nnmap.mapping.levels import Levels
+from nnmap.mapping.pattern import matches, require_matches
 from nnmap.mapping.slicing import Slicing, sliced
 
 InputMode = Literal["parallel", "serial"]
@@ -43,7 +43,7 @@ class MappingPlan:
     fit_inputs: how many inputs of the sample, and of row voltages of each tile, serve to fit LINEAR
         to NONLINEAR where cells bend; 0 takes every cell at its secant at the read voltage.
     layers: patterns (as in a shell) of the names of the layers to map, or of modules that contain
-        them.
+        them; a network that is one layer is named "(root)".
     digital: patterns of those to leave out all the same.
     digital_1x1: leave 1x1 convolutions digital, as drop-connect (Section II-C) does.
     fold_batch_norm: fold each batch norm into the layer it follows before mapping; else batch
@@ -133,26 +133,14 @@ class MappingPlan:
 
     def chooses(self, name: str, layer: nn.Module) -> bool:
         """Whether the plan puts this layer on tiles."""
-        if self.digital_1x1 and isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
+        if self.digital_1x1 and getattr(layer, "kernel_size", None) == (1, 1):
             return False
+        return self.takes(name)
+
+    def takes(self, name: str) -> bool:
+        """Whether the patterns put what has this name on tiles."""
         return matches(name, self.layers) and not matches(name, self.digital)
 
     def require_matches(self, names: Iterable[str]) -> None:
         """Raise InputError for a pattern that matches no layer: most likely a slip."""
         require_matches((*self.layers, *self.digital), names)
-
-
-def require_matches(patterns: Iterable[str], names: Iterable[str]) -> None:
-    """Raise InputError for a pattern that matches none of the layers' names."""
-    names = list(names)
-    for pattern in patterns:
-        if names and not any(matches(name, (pattern,)) for name in names):
-            shown = ", ".join(name or "(root)" for name in names)
-            raise InputError(f"the pattern {pattern!r} matches none of the layers {shown}.")
-
-
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a pattern (as in a shell) names the layer or a module that contains it."""
-    parts = name.split(".")
-    names = [".".join(parts[: k + 1]) for k in range(len(parts))]
-    return any(fnmatchcase(n, pattern) for n in names for pattern in patterns)

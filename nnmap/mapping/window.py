@@ -1,4 +1,4 @@
-"""Geometry of a 2-D convolution: images -> the vectors that enter its matrix."""
+"""Geometry of a convolution: images -> the vectors that enter its matrix."""
 
 from dataclasses import dataclass, replace
 
@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Geometry of a 2-D convolution; pairs are (height, width).
+    """Geometry of a convolution; pairs are (height, width).
 
     padding: (left, right, top, bottom) pixels, filled as `padding_mode` says ("constant" is 0).
+    axes: how many of (height, width) the torch layer has; a 1-D convolution sees images of one
+        row, and all its heights are 1.
     """
 
     kernel: tuple[int, int]
@@ -17,19 +19,34 @@ class Window:
     dilation: tuple[int, int]
     padding: tuple[int, int, int, int]
     padding_mode: str
+    axes: int = 2
 
     @classmethod
-    def of(cls, layer: nn.Conv2d) -> "Window":
+    def of(cls, layer: nn.Conv1d | nn.Conv2d) -> "Window":
         """The window of a torch layer."""
-        left, right, top, bottom = layer._reversed_padding_repeated_twice
+        left, right, top, bottom = [*layer._reversed_padding_repeated_twice, 0, 0][:4]
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
         return cls(
-            kernel=(layer.kernel_size[0], layer.kernel_size[1]),
-            stride=(layer.stride[0], layer.stride[1]),
-            dilation=(layer.dilation[0], layer.dilation[1]),
+            kernel=_pair(layer.kernel_size),
+            stride=_pair(layer.stride),
+            dilation=_pair(layer.dilation),
             padding=(left, right, top, bottom),
             padding_mode=mode,
+            axes=len(layer.kernel_size),
         )
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """The kernel's sizes as torch shapes them, [axes]."""
+        return self.kernel[2 - self.axes :]
+
+    def images(self, x: Tensor) -> Tensor:
+        """A layer input [n, channels, *axes] as images [n, channels, h, w]."""
+        return x.unsqueeze(2) if self.axes == 1 else x
+
+    def shaped(self, y: Tensor) -> Tensor:
+        """Images [n, channels, h, w] as the torch layer gives them, [n, channels, *axes]."""
+        return y.squeeze(2) if self.axes == 1 else y
 
     @property
     def padded(self) -> "Window":
@@ -68,3 +85,8 @@ class Window:
             x.storage_offset(),
         )
         return windows.reshape(channels * kh * kw, n * rows * cols)
+
+
+def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Sizes along (width,) or (height, width) as a pair."""
+    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from netlists.errors import InputError
 from nnmap.layers.layer import MappedLayer
+from nnmap.mapping.pattern import pattern_name
 from nnmap.watch import mapped_layers, watch
 
 FOLDER = Path(__file__).parent / "figures"
@@ -157,7 +158,7 @@ class Cost:
         for row in self.layers:
             lines.append(
                 (
-                    row.layer or "(root)",
+                    pattern_name(row.layer),
                     str(row.tiles),
                     str(row.macs),
                     f"{row.area_mm2:.4g}",

@@ -18,7 +18,7 @@ from nnmap.network import MappedNetwork
 from nnmap.skeleton import with_layers
 
 
-class WindowConv2d(nn.Module):
+class WindowConvolution(nn.Module):
     """A plain convolution with the window of a mapped layer."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, window: Window, groups: int) -> None:
@@ -31,15 +31,16 @@ class WindowConv2d(nn.Module):
     bias: Tensor | None
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, h, w] -> [batch, outputs, h', w'], in the dtype of x."""
-        return nn.functional.conv2d(
-            self.window.pad(x),
+        """[batch, channels, *axes] -> [batch, outputs, *axes'], in the dtype of x."""
+        y = nn.functional.conv2d(
+            self.window.pad(self.window.images(x)),
             self.weight.to(x.dtype),
             None if self.bias is None else self.bias.to(x.dtype),
             stride=self.window.stride,
             dilation=self.window.dilation,
             groups=self.groups,
         )
+        return self.window.shaped(y)
 
 
 class WeightLinear(nn.Module):
@@ -88,7 +89,7 @@ def in_torch(network: MappedNetwork, weights: Callable[[str], FloatArray]) -> nn
         if periphery.window is None:
             return WeightLinear(flat, bias)
         kernel = flat.unflatten(1, (-1, *periphery.window.kernel))
-        return WindowConv2d(kernel, bias, periphery.window, len(matrix))
+        return WindowConvolution(kernel, bias, periphery.window, len(matrix))
 
     layers = {name: digital(name) for name in network.programmes}
     return with_layers(network.skeleton, layers).eval()

@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
+from nnmap.mapping.kinds import MAPPABLE, groups_of
+from nnmap.mapping.pattern import pattern_name
 from nnmap.network import MappedNetwork
 from nnmap.skeleton import OnTiles
-from nnmap.to_tiles import MAPPABLE
 
 
 @dataclass(frozen=True, kw_only=True)
 class MappingRow:
-    """One layer.
+    """One layer, or a product that stays digital beside the layers.
 
+    kind: the layer's class; "activations" for products of activations, as attention has.
     matrix: (groups, inputs, outputs).  devices: memories that hold weights or an offset.
     utilisation: devices over all memories of the layer's tiles; NaN for a digital layer.
     """
@@ -28,7 +29,7 @@ class MappingRow:
 
 @dataclass(frozen=True, kw_only=True)
 class MappingTable:
-    """Every layer with a matrix, on tiles or digital; `str` renders it."""
+    """Every matrix product, on tiles or digital; `str` renders it."""
 
     rows: tuple[MappingRow, ...]
 
@@ -48,7 +49,7 @@ class MappingTable:
             groups, inputs, outputs = row.matrix
             matrix = f"{inputs}x{outputs}" if groups == 1 else f"{groups} of {inputs}x{outputs}"
             used = "digital" if np.isnan(row.utilisation) else f"{row.utilisation:.1%}"
-            name = row.layer or "(root)"
+            name = pattern_name(row.layer)
             lines.append((name, row.kind, matrix, str(row.tiles), str(row.devices), used))
         lines.append(("total", "", "", str(self.tiles), str(self.devices), ""))
         widths = [max(len(line[k]) for line in lines) for k in range(6)]
@@ -62,13 +63,18 @@ class MappingTable:
 
 
 def mapping_table(network: MappedNetwork) -> MappingTable:
-    """The table of a mapped network, layers in order; layers left digital take no tiles."""
+    """The table of a mapped network, layers in order, then other products; what is digital takes
+    no tiles.
+    """
     rows = []
     for name, layer in network.skeleton.named_modules():
         if isinstance(layer, OnTiles):
             rows.append(_on_tiles(layer.name, network))
         elif isinstance(layer, MAPPABLE):
-            rows.append(_digital(name, layer))
+            groups = groups_of(layer)
+            matrix = (groups, layer.weight[0].numel(), len(layer.weight) // groups)
+            rows.append(_digital(name, type(layer).__name__, matrix))
+    rows += [_digital(p.name, p.kind, p.matrix) for p in network.products]
     return MappingTable(rows=tuple(rows))
 
 
@@ -86,7 +92,7 @@ def _on_tiles(name: str, network: MappedNetwork) -> MappingRow:
     window = network.peripheries[name].window
     return MappingRow(
         layer=name,
-        kind="Linear" if window is None else "Conv2d",
+        kind="Linear" if window is None else f"Conv{window.axes}d",
         matrix=(p.shape.groups, p.shape.inputs, p.shape.outputs),
         tiles=p.tiles,
         devices=held * spec.cell.n_rram,
@@ -94,13 +100,7 @@ def _on_tiles(name: str, network: MappedNetwork) -> MappingRow:
     )
 
 
-def _digital(name: str, layer: nn.Linear | nn.Conv2d) -> MappingRow:
-    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+def _digital(name: str, kind: str, matrix: tuple[int, int, int]) -> MappingRow:
     return MappingRow(
-        layer=name,
-        kind=type(layer).__name__,
-        matrix=(groups, layer.weight[0].numel(), layer.weight.shape[0] // groups),
-        tiles=0,
-        devices=0,
-        utilisation=float("nan"),
+        layer=name, kind=kind, matrix=matrix, tiles=0, devices=0, utilisation=float("nan")
     )

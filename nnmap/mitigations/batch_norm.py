@@ -10,6 +10,7 @@ from nnmap.mitigations.base import ChipSpecific
 from nnmap.mitigations.bench import Bench
 from nnmap.mitigations.known import Known, Needs
 from nnmap.network import MappedNetwork
+from nnmap.watch import layer_input
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 PER_VALUE = 3  # operations: added to the sum, squared, added to the sum of squares
@@ -60,8 +61,8 @@ class BatchNormReestimation(ChipSpecific):
         if len(images) < 2:
             raise InputError(f"{self.name()}: {len(images)} images have no variance; give two.")
 
-        def count(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            known.meter.digital_operations += PER_VALUE * args[0].numel()
+        def count(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+            known.meter.digital_operations += PER_VALUE * layer_input(args, kwargs).numel()
 
         with bench.run(network) as run:
             norms = {
@@ -72,7 +73,9 @@ class BatchNormReestimation(ChipSpecific):
             if not norms:
                 raise InputError(f"{self.name()}: the network has no batch norms to re-estimate.")
             before = [self._open(norm) for norm in norms.values()]
-            hooks = [norm.register_forward_pre_hook(count) for norm in norms.values()]
+            hooks = [
+                norm.register_forward_pre_hook(count, with_kwargs=True) for norm in norms.values()
+            ]
             for _ in range(self.passes):
                 for part in images.split(self.batch):
                     if len(part) > 1:  # one image left over has no variance

@@ -21,7 +21,7 @@ from nnmap.mitigations.meter import Meter
 from nnmap.mitigations.operators import Operators
 from nnmap.network import MappedNetwork, NetworkInTraining
 from nnmap.skeleton import OnTiles, replace_modules
-from nnmap.watch import mapped_layers
+from nnmap.watch import layer_input, mapped_layers
 
 NO_WRITE = 1e-6  # of G_LRS; orders that differ by less are the same one, rounded to float32
 
@@ -158,7 +158,7 @@ class Bench:
         self.write(network)
         module = self._on_chip(network)
         for layer in mapped_layers(module).values():
-            layer.register_forward_pre_hook(self._count)
+            layer.register_forward_pre_hook(self._count, with_kwargs=True)
         turn, mine = self._turn, self._turn[0] + 1
         turn[0] = mine
 
@@ -185,9 +185,9 @@ class Bench:
         )
         return self._operators(network)
 
-    def _count(self, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def _count(self, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         assert isinstance(layer, MappedLayer)
-        x = args[0]
+        x = layer_input(args, kwargs)
         vectors = layer.vectors_of(x) * layer.reads_per_vector(x)
         self.meter.reads += vectors * layer.programme.placement.tiles
 

@@ -14,6 +14,7 @@ from nnmap.mitigations.base import ChipSpecific
 from nnmap.mitigations.bench import Bench
 from nnmap.mitigations.known import Known, Needs
 from nnmap.network import MappedNetwork, NetworkInTraining
+from nnmap.watch import layer_input
 
 # Operations on the host per weight and input vector: forward and backward are three products, of a
 # multiplication and an addition each. Layers on tiles alone are counted.
@@ -122,10 +123,10 @@ def require_descent(owner: str, *, epochs: int, batch: int, images: int, lr: flo
 def count_operations(model: NetworkInTraining, known: Known) -> None:
     """Let layers on tiles compute in single precision and count what training them takes."""
 
-    def count(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def count(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         assert isinstance(layer, MappedLayer)
-        weights, vectors = layer.programme.weights.size, layer.vectors_of(args[0])
-        known.meter.digital_operations += PER_WEIGHT * weights * vectors
+        vectors = layer.vectors_of(layer_input(args, kwargs))
+        known.meter.digital_operations += PER_WEIGHT * layer.programme.weights.size * vectors
 
     for layer in model.layers().values():  # digital layers keep their precision
-        layer.float().register_forward_pre_hook(count)
+        layer.float().register_forward_pre_hook(count, with_kwargs=True)

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from nnmap.mapping.kinds import Mappable
+
 
 def weight_form(layer: nn.Module) -> nn.Module | None:
     """What computes the layer's weight, or None where the weight is stored as it is."""
@@ -18,7 +20,7 @@ def original_weight(layer: nn.Module) -> Tensor:
     return original
 
 
-def store_weight(layer: nn.Linear | nn.Conv2d, weight: Tensor) -> None:
+def store_weight(layer: Mappable, weight: Tensor) -> None:
     """Make it an ordinary layer with this weight, in place.
 
     torch's own `remove_parametrizations` deletes the weight from a class that a deep copy shares

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from netlists.errors import InputError
+from nnmap.attention import separated
+from nnmap.mapping.kinds import Mappable
 from nnmap.mapping.slicing import Slicing
 from nnmap.mapping.straight import straight
 from nnmap.training.parametrised import original_weight, store_weight, weight_form
@@ -71,23 +73,24 @@ def _quantise_input(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tenso
     return (quantiser(inputs[0]), *inputs[1:])
 
 
-def _layers(model: nn.Module) -> Iterator[nn.Linear | nn.Conv2d]:
+def _layers(model: nn.Module) -> Iterator[Mappable]:
     for layer in model.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
+        if isinstance(layer, Mappable):
             yield layer
 
 
 def quantise_aware(
     model: nn.Module, weight_bits: int = 8, input_bits: int | None = None
 ) -> nn.Module:
-    """A copy whose Linear and Conv2d layers compute with quantised weights, and inputs if asked.
+    """A copy whose layers, of all kinds that tiles hold, compute with quantised weights, and with
+    quantised inputs if asked. Attention has its projections as layers, as `map_network` maps it.
 
     Layers whose weights have a form of their own (binary ones) keep it. At IDEAL and without
     converters the mapped network equals this one when the plan has as many `weight_bits`.
 
     Raises InputError for bits out of range or a network that is quantisation-aware already.
     """
-    model = copy.deepcopy(model)
+    model = separated(model)
     for layer in list(_layers(model)):
         if hasattr(layer, "input_quantiser") or fixed_point(layer):
             raise InputError("the network is quantisation-aware already; take plain(model) first.")
@@ -115,7 +118,7 @@ def unquantised(model: nn.Module) -> nn.Module:
     return _ordinary(model, original_weight)
 
 
-def _ordinary(model: nn.Module, weight: Callable[[nn.Linear | nn.Conv2d], Tensor]) -> nn.Module:
+def _ordinary(model: nn.Module, weight: Callable[[Mappable], Tensor]) -> nn.Module:
     model = copy.deepcopy(model)
     for layer in list(_layers(model)):
         if fixed_point(layer):

@@ -139,3 +139,11 @@ def test_csv_with_sa_names_needs_a_convention(tmp_path):
     path.write_text("row,col,kind\n0,1,BROKEN\n")
     with pytest.raises(InputError, match="BROKEN"):
         read_faultmap_csv(path, (2, 2))
+
+
+@given(total=st.floats(0, 1), ocr=st.floats(0, 1e9))
+def test_a_total_is_split_by_its_ratio_and_never_exceeded(total, ocr):
+    rates = FaultRates.from_ocr(total, ocr)
+    assert rates.total <= 1 and rates.total == pytest.approx(total, rel=1e-12)
+    assert rates.stuck_hrs == pytest.approx(ocr * rates.stuck_lrs, rel=1e-6, abs=1e-15)
+    assert FaultRates.from_ocr(1.0, 3.1).total == 1.0

@@ -315,12 +315,11 @@ class Idle(nn.Module):
         return self.used(x)
 
 
-@pytest.mark.parametrize("adc_range", ["shared", "column", "full"])
-@pytest.mark.parametrize("cell", [OneR(), OneR(rram=SinhRram())], ids=["ohmic", "sinh"])
-def test_a_layer_that_never_runs_is_no_obstacle(cell, adc_range):
+def test_a_layer_that_the_sample_never_reaches_is_refused_and_may_stay_digital():
     torch.manual_seed(0)
     model, x = Idle().double(), torch.rand(9, 20).double()
-    options = {"dac_bits": 8, "adc_bits": 12, "adc_range": adc_range, "cell": cell}
-    chip = mapped(model, x, wires=REAL, **options).on(fidelity=LINEAR)
-    assert list(mapped_layers(chip)) == ["used", "idle"]
-    assert torch.isfinite(chip(x)).all()
+    with pytest.raises(InputError, match=r"never reaches idle, .* digital=\('idle',\)\.$"):
+        mapped(model, x)
+    chip = mapped(model, x, dac_bits=8, adc_bits=12, digital=("idle",)).on()
+    assert list(mapped_layers(chip)) == ["used"]
+    assert_close(chip(x).numpy(), model(x).detach().numpy(), 0.02)

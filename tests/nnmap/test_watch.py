@@ -1,9 +1,11 @@
 """What reaches layers when a network runs."""
 
+import pytest
 import torch
 from torch import nn
 
-from nnmap.watch import BATCH, first_inputs, largest_inputs, peak_currents, watch
+from netlists import InputError
+from nnmap.watch import BATCH, first_inputs, input_of, peak_currents, watch
 from tests.nnmap.making import layer_of, mapped
 from tests.tolerances import EXACT, assert_close
 
@@ -29,12 +31,12 @@ def test_first_inputs_are_those_of_all_inputs_and_of_the_first_use():
     assert torch.equal(first_inputs(model, {"a": model.tied}, x)["a"], x)
 
 
-def test_largest_inputs_are_those_of_any_use():
-    model, x = Twice(), torch.randn(BATCH + 7, 6)
-    with torch.no_grad():
-        second = float((2 * model.tied(x)).abs().max())
-    largest = largest_inputs(model, {"a": model.tied, "b": nn.ReLU()}, x)
-    assert largest["a"] == max(float(x.abs().max()), second) and largest["b"] == 0.0
+def test_inputs_that_never_reach_a_layer_are_told():
+    model, x = Twice(), torch.rand(3, 6)
+    layers = {"tied": model.tied, "other": nn.ReLU()}
+    assert torch.equal(input_of(model, layers, "tied", x), x)
+    with pytest.raises(InputError, match=r"never reach other; .* digital=\('other',\)"):
+        input_of(model, layers, "other", x)
 
 
 def test_peaks_grow_with_every_batch():

@@ -9,7 +9,7 @@ from torch import Tensor
 from netlists.cells import is_linear
 from nnmap import Fidelity, MappedNetwork, mapped_layers
 from nnmap.fidelity.linear_fit import solve_nonlinear_tile
-from nnmap.watch import first_inputs
+from nnmap.watch import input_of
 from validation.audit.tile_read import read_in_spice
 
 STEPS = 255  # of an 8-bit converter over full scale
@@ -69,7 +69,7 @@ def audit_network(
         name, tile = places[rng.integers(len(places))]
         image = int(rng.integers(len(inputs)))
         layer = layers[name]
-        x = first_inputs(chip, layers, inputs[image : image + 1])[name]
+        x = input_of(chip, layers, name, inputs[image : image + 1])
         read = read_in_spice(layer, x, tile)
         solver = read.solver
         errors[Fidelity.LINEAR].append(read.error)

@@ -9,7 +9,7 @@ import numpy as np
 from netlists.identity import digest
 from nnmap import Fidelity, mapped_layers
 from nnmap.measures.measure import Numbers
-from nnmap.watch import first_inputs
+from nnmap.watch import input_of
 from validation.audit.tile_read import read_in_spice
 from validation.campaign.task import Task, Versions
 from validation.condition import Condition
@@ -70,7 +70,7 @@ def audit_read(read: AuditedRead, runner: TaskRunner) -> Numbers:
     places = [(name, k) for name, x in layers.items() for k in range(x.programme.placement.tiles)]
     name, tile = places[rng.integers(len(places))]
     image = int(rng.integers(len(setup.images)))
-    x = first_inputs(chip, layers, setup.images[image : image + 1])[name]
+    x = input_of(chip, layers, name, setup.images[image : image + 1])
     layer = layers[name]
     found = read_in_spice(layer, x, tile)
     worst, step = float(found.error.max()), layer.adc.step

@@ -7,7 +7,15 @@ from torch import nn
 
 from circuitsim import solve
 from netlists import Drive, FaultRates, InputError, OneR, OneTransistorOneR
-from nnmap import Chip, Fidelity, MappedConv2d, map_network, mapped_layers, mapping_table
+from nnmap import (
+    Chip,
+    Fidelity,
+    MappedConvolution,
+    faults_as_weights,
+    map_network,
+    mapped_layers,
+    mapping_table,
+)
 from tests.nnmap.making import WIRED, layer_of, mapped, only, plan, rng
 from tests.tolerances import assert_close
 
@@ -52,6 +60,52 @@ def test_any_convolution_tiles_to_the_same_answer(
         assert_close(found, expected, 1e-9, scale=scale)
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    groups=st.integers(1, 3),
+    inputs=st.integers(1, 4),
+    outputs=st.integers(1, 3),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    padding=st.one_of(st.integers(0, 3), st.just("same")),
+    dilation=st.integers(1, 2),
+    mode=st.sampled_from(["zeros", "reflect", "replicate", "circular"]),
+    encoding=st.sampled_from(["pair", "offset"]),
+)
+def test_any_1d_convolution_tiles_to_the_same_answer(
+    groups, inputs, outputs, kernel, stride, padding, dilation, mode, encoding
+):
+    torch.manual_seed(0)
+    layer = nn.Conv1d(
+        groups * inputs,
+        groups * outputs,
+        kernel,
+        stride=1 if padding == "same" else stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        padding_mode=mode,
+    ).double()
+    x = torch.randn(3, groups * inputs, 9, dtype=torch.float64)
+    network, expected, scale = mapped_like(layer, x, encoding=encoding)
+    for fidelity in (Fidelity.IDEAL, Fidelity.LINEAR, Fidelity.NONLINEAR):
+        found = network.on(fidelity=fidelity)(x).numpy()
+        assert_close(found, expected, 1e-9, scale=scale)
+    assert_close(faults_as_weights(network)(x).numpy(), expected, 1e-9, scale=scale)
+    assert_close(network.trainable()(x).detach().numpy(), expected, 1e-9, scale=scale)
+    (row,) = mapping_table(network).rows
+    assert (row.kind, row.matrix) == ("Conv1d", (groups, inputs * kernel, outputs))
+
+
+def test_1d_inputs_of_another_shape_are_refused():
+    chip = mapped(nn.Conv1d(2, 3, 3), torch.rand(2, 2, 6)).on()
+    for shape in ((2, 6), (1, 3, 6), (1, 2, 6, 6)):
+        with pytest.raises(InputError, match=r"!= \(batch, channels, width\)=\(\*, 2, \*\)"):
+            chip(torch.rand(shape))
+    with pytest.raises(InputError, match=r"smaller than the \(3,\) kernel"):
+        chip(torch.rand(1, 2, 2))
+
+
 def test_padding_may_be_named_same():
     layer = nn.Conv2d(2, 3, (3, 5), padding="same").double()
     x = torch.randn(2, 2, 6, 6, dtype=torch.float64)
@@ -64,10 +118,12 @@ def test_a_batch_beyond_one_chunk_gives_the_same_answer(monkeypatch):
     network, expected, scale = mapped_like(layer, x)
     chip, heard = network.on(), []
     monkeypatch.setattr("nnmap.layers.convolution.CHUNK", 20)
-    monkeypatch.setattr(MappedConv2d, "_compiled", lambda self, x: None)  # which has no chunks
-    real = MappedConv2d._multiply
+    monkeypatch.setattr(MappedConvolution, "_compiled", lambda self, x: None)  # which has no chunks
+    real = MappedConvolution._multiply
     monkeypatch.setattr(
-        MappedConv2d, "_multiply", lambda self, part: heard.append(len(part)) or real(self, part)
+        MappedConvolution,
+        "_multiply",
+        lambda self, part: heard.append(len(part)) or real(self, part),
     )
     assert_close(chip(x).numpy(), expected, 1e-9, scale=scale)
     assert heard == [1] * 5  # 16 positions per image
@@ -108,7 +164,7 @@ def test_faulty_chips_keep_their_windows():
     layer, x = nn.Conv2d(2, 4, 3, stride=2, padding=1), torch.rand(2, 2, 8, 8)
     network = mapped(layer, x)
     chip = network.on(Chip(rates=FaultRates.from_ocr(0.2, 1.0), seed=1))
-    assert isinstance(chip, MappedConv2d) and chip.window == layer_of(network.on()).window
+    assert isinstance(chip, MappedConvolution) and chip.window == layer_of(network.on()).window
     assert chip.window.stride == (2, 2) and chip.window.padding == (1, 1, 1, 1)
     assert (chip(x) - network.on()(x)).abs().max() > 0.05
 
@@ -168,24 +224,6 @@ def test_a_module_stands_for_all_layers_in_it():
     assert list(mapped(model, x, digital=("0",)).programmes) == ["1"]
 
 
-def test_attention_left_digital_keeps_its_inner_layers_digital():
-    class Attends(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
-            self.head = nn.Linear(6, 3)
-
-        def forward(self, x):
-            return self.head(self.attention(x, x, x, need_weights=True)[0])
-
-    model, x = Attends().eval(), torch.rand(2, 5, 6)
-    with pytest.raises(InputError, match="attention: MultiheadAttention"):
-        mapped(model, x)
-    network = mapped(model, x, digital=("attention",))
-    assert list(network.programmes) == ["head"]
-    assert_close(network.on()(x).detach().numpy(), model(x).detach().numpy(), 1e-5)
-
-
 def test_batch_norms_fold_and_the_answer_stays():
     model, x = small_cnn(), torch.rand(8, 1, 6, 6)
     chip = mapped(model, x, fold_batch_norm=True).on()
@@ -217,10 +255,8 @@ class Odd(nn.Linear):
 @pytest.mark.parametrize(
     "model, options, words",
     [
-        (nn.Conv1d(1, 1, 3), {}, "Conv1d"),
         (nn.Sequential(nn.Linear(6, 6), nn.LSTM(6, 6)), {}, "1: LSTM"),
         (nn.Sequential(Odd(6, 6)), {}, "0: Odd"),
-        (nn.Sequential(nn.Embedding(6, 6), nn.Linear(6, 6)), {}, "0: Embedding"),
         (nn.Linear(6, 6), {"layers": ("conv*",)}, r"'conv\*' matches none"),
         (nn.Sequential(nn.Linear(6, 6)), {"digital": ("0",)}, "to map among 0"),
     ],

@@ -128,8 +128,9 @@ def test_a_layer_may_take_leading_axes_and_batches_beyond_one_chunk(monkeypatch)
     monkeypatch.setattr("nnmap.layers.layer.CHUNK", 5)
     assert_close(chip(x).numpy(), expected, EXACT)
     assert chip.vectors_of(x) == 12
-    with pytest.raises(InputError, match=r"x\.shape=\(20,\) != \(batch, inputs\)"):
-        chip(x[0, 0])
+    assert_close(chip(x[0, 0]).numpy(), expected[0, 0], EXACT)
+    with pytest.raises(InputError, match=r"^\(root\): x\.shape=\(9,\) != \(batch, inputs\)"):
+        chip(x[0, 0, :9])
 
 
 def test_peaks_are_the_largest_currents_of_every_read_column():

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from netlists import InputError, OneR, OneTransistorOneR, SinhRram
-from nnmap.mapping.plan import matches, require_matches
+from nnmap.mapping.pattern import matches, require_matches
 from tests.nnmap.making import plan
 
 

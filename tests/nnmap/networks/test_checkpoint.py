@@ -3,6 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from netlists import InputError
 from nnmap import (
@@ -95,3 +96,58 @@ def test_half_a_packed_weight_is_told(tmp_path):
     )
     with pytest.raises(InputError, match=r"without 0\.weight:step"):
         load_checkpoint(mlp((4, 3)), tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "state", "model", "net"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_wrapped_states_and_prefixed_keys_load(key, prefix, tmp_path):
+    model = mlp((4, 3, 2))
+    state = {prefix + name: value for name, value in model.state_dict().items()}
+    torch.save(state if key is None else {key: state, "epoch": 3}, tmp_path / "x.pt")
+    found = load_checkpoint(mlp((4, 3, 2)), tmp_path / "x.pt")
+    assert torch.equal(found[2].weight, model[2].weight)
+
+
+def test_a_model_whose_own_part_is_called_module_keeps_its_keys(tmp_path):
+    model = nn.Sequential()
+    model.add_module("module", nn.Linear(3, 2))
+    torch.save(model.state_dict(), tmp_path / "x.pt")
+    model.module.weight.data.zero_()
+    assert load_checkpoint(model, tmp_path / "x.pt").module.weight.abs().min() > 0
+
+
+def test_whole_numbers_without_a_scale_are_refused_and_quantised_tensors_taken(tmp_path):
+    state = mlp((4, 3, 2)).state_dict()
+    state["2.weight"] = (100 * state["2.weight"]).to(torch.int8)
+    for path, save in ((tmp_path / "x.pt", torch.save), (tmp_path / "x.safetensors", save_file)):
+        save(state, path)
+        with pytest.raises(InputError, match=r"2\.weight holds int8 numbers without the scale"):
+            load_checkpoint(mlp((4, 3, 2)), path)
+    real = mlp((4, 3, 2)).state_dict()["2.weight"]
+    state["2.weight"] = torch.quantize_per_tensor(real, 0.01, 0, torch.qint8)
+    torch.save(state, tmp_path / "q.pt")
+    found = load_checkpoint(mlp((4, 3, 2)), tmp_path / "q.pt")
+    assert torch.equal(found[2].weight, state["2.weight"].dequantize())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_files_that_hold_code_are_refused_with_the_mend(tmp_path):
+    model, path, other = mlp((4, 3, 2)), tmp_path / "x.pt", tmp_path / "y.pt"
+
+    def told(words):
+        with pytest.raises(InputError, match=words) as caught:
+            load_checkpoint(mlp((4, 3, 2)), path)
+        assert "\n" not in str(caught.value)
+
+    torch.save(model, path)
+    told(r"a whole model, .*torch\.save\(model\.state_dict\(\), path\)\.$")
+    torch.jit.save(torch.jit.trace(model, torch.rand(1, 4)), path)
+    told(r"TorchScript program.*torch\.save\(torch\.jit\.load\(path\)\.state_dict\(\), other\)")
+    torch.save(torch.jit.load(path).state_dict(), other)  # as the sentence says
+    assert torch.equal(load_checkpoint(mlp((4, 3, 2)), other)[0].weight, model[0].weight)
+    torch.save(torch.ao.quantization.quantize_dynamic(model).state_dict(), path)
+    told("quantisation packed it; save the network as it was before|holds pickled Python objects")
+    torch.save([1, 2], path)
+    told("holds list, not a state dict; save one")
+    torch.save({"weights": {"a": torch.ones(2)}}, path)
+    told("holds dict under 'weights', not a tensor: .*model_state_dict")
