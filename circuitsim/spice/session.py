@@ -5,6 +5,7 @@ import functools
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -54,20 +55,28 @@ class NgspiceSession:
         self._start_timeout = start_timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.version: int = 0
         self._start()
 
     def _start(self) -> None:
         ours, theirs = Pipe()
         package_root = str(Path(__file__).resolve().parents[2])
-        search = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
+        search = os.pathsep.join(
+            [package_root, *_absolute(os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        )
+        library = os.environ.get("NGSPICE_LIBRARY_PATH", "")
+        named = {"NGSPICE_LIBRARY_PATH": str(Path(library).absolute())} if os.sep in library else {}
+        # ngspice runs a `.spiceinit` of the current folder, and models leave files there.
+        self._folder = tempfile.TemporaryDirectory(prefix="xbarverify-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "circuitsim.spice.worker", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": search},
+            env={**os.environ, **named, "PYTHONPATH": search},
+            cwd=self._folder.name,
             # A Ctrl-C in the terminal is the caller's to handle, not the worker's.
             start_new_session=True,
         )
@@ -195,7 +204,13 @@ class NgspiceSession:
             self._process.wait()
         if self._connection is not None:
             self._connection.close()
-        self._process = self._connection = None
+        if self._folder is not None:
+            self._folder.cleanup()
+        self._process = self._connection = self._folder = None
+
+
+def _absolute(paths: list[str]) -> list[str]:
+    return [str(Path(path).absolute()) for path in paths if path]
 
 
 def _first_line(text: str) -> str:

@@ -14,6 +14,12 @@ from netlists import InputError
 out = Console()
 err = Console(stderr=True)
 TomlFile = Annotated[Path, typer.Argument(help="TOML file", show_default=False)]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="let the cell's SPICE files run commands and load code, with your rights"
+    ),
+]
 Checkpoint = Annotated[
     Path, typer.Argument(help=".safetensors, or what torch.save wrote", show_default=False)
 ]

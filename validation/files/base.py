@@ -33,23 +33,31 @@ def read_table(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not TOML: {problem}.") from None
 
 
-def checked(content: dict[str, Any], kind: type[File], *, source: str, beside: Path) -> File:
+def checked(
+    content: dict[str, Any],
+    kind: type[File],
+    *,
+    source: str,
+    beside: Path,
+    trust: bool = False,
+) -> File:
     """The content as a section; file names in it count from the folder `beside`.
 
-    source: what an error calls the content. Raises InputError with the key, the value and the mend.
+    source: what an error calls the content.  trust: whether the SPICE files that it names may run
+    commands. Raises InputError with the key, the value and the mend.
     """
     try:
-        return kind.model_validate(content, context={"beside": beside})
+        return kind.model_validate(content, context={"beside": beside, "trust": trust})
     except ValidationError as problem:
         raise InputError(f"{source}: {findings(problem)}.") from None
 
 
-def read_toml(path: str | Path, kind: type[File]) -> File:
+def read_toml(path: str | Path, kind: type[File], *, trust: bool = False) -> File:
     """Read and check a TOML file; file names in it count from its folder.
 
-    Raises InputError with the key, the value and the mend.
+    trust: see `checked`. Raises InputError with the key, the value and the mend.
     """
-    return checked(read_table(path), kind, source=str(path), beside=Path(path).parent)
+    return checked(read_table(path), kind, source=str(path), beside=Path(path).parent, trust=trust)
 
 
 def beside_file(path: str | None, context: dict[str, Any] | None) -> str | None:

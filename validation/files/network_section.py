@@ -54,7 +54,10 @@ class PerceptronSection(Section):
 
 
 class OwnSection(Section):
-    """A network and data of one's own. A study of it runs the functions that it names.
+    """A network and data of one's own.
+
+    `make` and `data` run code of the file's folder with your rights: run a study of a stranger only
+    if you would run their program.
 
     make, data: "package.module:function", importable from the file's folder. `make` takes
     `arguments` by name and gives a torch module; it may also name one of the toolkit's networks.

@@ -48,7 +48,8 @@ class MappingSection(Section):
 class ModelSection(Section):
     """[network] of a mapping plan: how the module that a checkpoint fills is made.
 
-    make: a network of the toolkit, or "package.module:function" of one's own.
+    make: a network of the toolkit, or "package.module:function" of one's own, which is run with
+    your rights: map a stranger's plan only if you would run their program.
     arguments: passed to it by name.  input: shape of one input, without the batch.
     sample: .npy file of inputs [n, *input] that set converter ranges; where left out, uniform
     random inputs in [0, 1] stand in.

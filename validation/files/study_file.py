@@ -112,13 +112,18 @@ class StudyGrid:
         return self.points[0].file
 
 
-def read_study(path: str | Path, settings: Sequence[str] = ()) -> StudyGrid:
+def read_study(path: str | Path, settings: Sequence[str] = (), *, trust: bool = False) -> StudyGrid:
     """Read a study; `settings` are "key=value" and overrule the file.
 
+    trust: whether SPICE files that it names may run commands.
     Raises InputError with the key, the value and the mend.
     """
     return study_grid(
-        read_table(path), settings=settings, source=str(path), beside=Path(path).parent
+        read_table(path),
+        settings=settings,
+        source=str(path),
+        beside=Path(path).parent,
+        trust=trust,
     )
 
 
@@ -128,17 +133,20 @@ def study_grid(
     beside: Path,
     settings: Sequence[str] = (),
     source: str = "study",
+    trust: bool = False,
 ) -> StudyGrid:
     """The points of a study given as TOML reads it; file names in it count from `beside`.
 
-    source: what errors call it. Raises InputError with the key, the value and the mend.
+    source: what errors call it.  trust: see `read_study`.
+    Raises InputError with the key, the value and the mend.
     """
     for key in read_settings(settings):
         require_known(key.removeprefix("sweep."), StudyFile, also=(*SHORTHANDS, "sweep", "zip"))
     try:
         found: list[Point] = []
         for axes, content in _expanded(with_settings(raw, settings)):
-            file = _checked(content, beside, _change(found[-1].axes, axes) if found else "")
+            where = _change(found[-1].axes, axes) if found else ""
+            file = _checked(content, beside, where, trust)
             found.append(Point(axes=axes, file=file))
     except ValidationError as problem:
         raise InputError(f"{source}: {findings(problem)}.") from None
@@ -190,9 +198,9 @@ def _change(before: Mapping[str, Scalar], axes: Mapping[str, Scalar]) -> str:
     return f" (at {', '.join(new)})"
 
 
-def _checked(content: Raw, beside: Path, where: str) -> StudyFile:
+def _checked(content: Raw, beside: Path, where: str, trust: bool) -> StudyFile:
     try:
-        file = StudyFile.model_validate(content, context={"beside": beside})
+        file = StudyFile.model_validate(content, context={"beside": beside, "trust": trust})
         if file.cell.kind != "subckt":  # whose states ngspice may have to measure
             tile_spec(file.tile, file.cell.build())
     except ValidationError as problem:
