@@ -6,7 +6,7 @@ from importlib import metadata
 
 import numpy as np
 
-from circuitsim import effective_conductance, operator_memory
+from circuitsim import default_session, effective_conductance, operator_memory
 from netlists.arrays import FloatArray
 from netlists.defects import Defects
 from netlists.errors import InputError
@@ -69,7 +69,10 @@ class Extraction:
         """
         if self.store is None:
             return make(list(range(len(tiles))))
-        origin = digest(what, metadata.version("xbarverify"), tiles[0].spec)
+        spec = tiles[0].spec
+        # Cells that bend are read in ngspice; a bare memory is its own equation.
+        ngspice = "none" if spec.cell.is_bare else str(default_session().version)
+        origin = digest(what, metadata.version("xbarverify"), ngspice, spec)
         ids = [
             bytes.fromhex(digest(origin, tile.g_device, _without_origin(tile.defects), a))
             for tile, a in zip(tiles, apart, strict=True)

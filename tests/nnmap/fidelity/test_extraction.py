@@ -8,10 +8,22 @@ import pytest
 import torch
 from torch import nn
 
-from netlists import DefectRates, FaultRates, InputError, LognormalSpread, OneR, SinhRram, Wires
+from netlists import (
+    DefectRates,
+    FaultRates,
+    InputError,
+    LognormalSpread,
+    OneR,
+    OneTransistorOneR,
+    SinhRram,
+    Tile,
+    TileSpec,
+    Wires,
+)
 from netlists.identity import digest
 from nnmap import Chip, Extraction, Fidelity, OperatorStore
 from nnmap.fidelity import extraction
+from nnmap.fidelity.operator_store import _checksum
 from tests.nnmap.making import columns_mixed, layer_of, mapped, only, placed
 
 SINH = OneR(rram=SinhRram())
@@ -141,6 +153,96 @@ def set_of_tiles(network):
     return {g.tobytes() for g in only(network.programmes).target}
 
 
+def test_damaged_values_are_made_again(tmp_path):
+    network = network_of()
+    whole = operators(network)
+    with OperatorStore(tmp_path) as store:
+        operators(network, store=store)
+    nan = np.full((12, 10), np.nan)
+    for change in (
+        "UPDATE operator SET value = zeroblob(960) WHERE rowid = 3",
+        "UPDATE operator SET value = x'00' WHERE rowid = 4",
+        "UPDATE operator SET value = 'text' WHERE rowid = 5",
+        "UPDATE operator SET checksum = x'00' WHERE rowid = 6",
+        "UPDATE operator SET value = (SELECT value FROM operator WHERE rowid = 8), checksum ="
+        " (SELECT checksum FROM operator WHERE rowid = 8) WHERE rowid = 7",
+    ):
+        db = sqlite3.connect(tmp_path / "operators.sqlite")
+        with db:
+            assert db.execute(change).rowcount == 1
+        db.close()
+        with OperatorStore(tmp_path) as store:
+            assert torch.equal(operators(network, store=store), whole) and len(store) == 36
+    with OperatorStore(tmp_path) as store:  # all of them are whole again
+        found = store.complete(ids_in(tmp_path), (10, 12), lambda missing: nan[: len(missing)])
+        assert np.isfinite(found).all()
+
+
+def ids_in(folder):
+    db = sqlite3.connect(folder / "operators.sqlite")
+    found = [row[0][:32] for row in db.execute("SELECT id FROM operator")]
+    db.close()
+    return found
+
+
+def test_what_is_no_number_is_neither_kept_nor_read(tmp_path):
+    nan, right = np.full((1, 2), np.nan), np.array([[1.0, 2.0]])
+    with OperatorStore(tmp_path) as store:
+        for value in (nan, np.full((1, 2), -np.inf)):
+            with pytest.raises(InputError, match="keeps no operator that is not finite"):
+                store.complete([b"0" * 32], (2,), lambda _, value=value: value)
+        assert len(store) == 0
+        store.complete([b"0" * 32], (2,), lambda _: right)
+        key = store._id(b"0" * 32)
+        blob = nan.tobytes()
+        with store._db:  # a checksum does not make a number of it
+            row = (blob, _checksum(key, blob))
+            store._db.execute("UPDATE operator SET value = ?, checksum = ?", row)
+        assert np.array_equal(store.complete([b"0" * 32], (2,), lambda _: right), right)
+
+
+def test_the_programs_that_made_a_value_are_part_of_its_address(tmp_path, monkeypatch):
+    """ngspice's version where cells bend in a way that it measured; the program's always."""
+    asked = []
+
+    class Noted(OperatorStore):
+        def complete(self, identities, shape, make):
+            asked.append(identities)
+            return np.zeros((len(identities), *shape))
+
+    class Session:
+        version = 46
+
+    bare = OneR()
+    cells = (bare, SINH, OneTransistorOneR())
+    monkeypatch.setattr(extraction, "default_session", lambda: Session)
+    with Noted(tmp_path) as store:
+
+        def ids(cell):
+            asked.clear()
+            spec = TileSpec(
+                rows=2, cols=3, wires=Wires(r_row_segment=1, r_col_segment=2), cell=cell
+            )
+            tile = Tile(spec=spec, g=np.full((2, 3), 1e-5))
+            for what in ("operator", "gains"):
+                Extraction(store=store).kept([tile], what, [None], (3, 2), None)
+            return [one for (one,) in asked]
+
+        before = [ids(cell) for cell in cells]
+        assert len({one for found in before for one in found}) == 6
+        Session.version = 39
+        assert [ids(cell)[0] != old[0] for cell, old in zip(cells, before, strict=True)] == [
+            False, False, True,
+        ]  # fmt: skip
+        assert [ids(cell)[1] != old[1] for cell, old in zip(cells, before, strict=True)] == [
+            False, False, True,
+        ]  # fmt: skip
+        Session.version = 46
+        assert [ids(cell) for cell in cells] == before
+        monkeypatch.setattr(extraction.metadata, "version", lambda name: "0.0.0")
+        assert all({*ids(cell)}.isdisjoint(old) for cell, old in zip(cells, before, strict=True))
+
+
 def test_single_precision_halves_the_file_and_rounds_for_everyone(tmp_path):
     network = network_of()
     with OperatorStore(tmp_path / "double") as double:
@@ -169,5 +271,12 @@ def test_stores_that_cannot_be_used_are_refused(tmp_path):
     db.close()
     with pytest.raises(InputError, match="version 9"):
         OperatorStore(tmp_path / "newer")
+    (tmp_path / "foreign").mkdir()
+    db = sqlite3.connect(tmp_path / "foreign" / "operators.sqlite")
+    with db:
+        db.execute("CREATE TABLE mine (x)")
+    db.close()
+    with pytest.raises(InputError, match="database of another program"):
+        OperatorStore(tmp_path / "foreign")
     with pytest.raises(InputError, match="dtype='float16'"):
         OperatorStore(tmp_path, dtype="float16")
