@@ -12,7 +12,7 @@ from netlists.spice import to_spice_deck
 
 
 def solve_circuit(
-    circuit: Circuit, *, session: NgspiceSession | None = None, timeout: float = 600.0
+    circuit: Circuit, *, session: NgspiceSession | None = None, timeout: float | None = None
 ) -> Solution:
     """Every input of a circuit in ngspice, one load for all of them.
 

@@ -38,6 +38,7 @@ NO_OSDI_NOTICE = (
 )
 
 
+TIMEOUT = "XBARVERIFY_NGSPICE_TIMEOUT"  # read by every process, also by workers of a campaign
 NOTHING_LOADED = "there aren't any circuits loaded"
 
 
@@ -92,7 +93,10 @@ class NgspiceSession:
         assert self._connection is not None
         if not self._connection.poll(timeout):
             self.close()
-            raise NgspiceError(f"ngspice gave no answer within {timeout:g} s and was stopped.")
+            raise NgspiceError(
+                f"ngspice gave no answer within {timeout:g} s and was stopped; solve less at once, "
+                f"or give it more seconds (--timeout, or {TIMEOUT} in the environment)."
+            )
         try:
             reply: dict[str, Any] = self._connection.recv()
         except (EOFError, ConnectionResetError):
@@ -107,14 +111,15 @@ class NgspiceSession:
         v: FloatArray,
         *,
         osdi: Path | None = None,
-        timeout: float = 600.0,
+        timeout: float | None = None,
     ) -> dict[str, Any]:
         """Solve one deck for every row of `v` [batch, inputs].
 
         osdi: compiled Verilog-A library to load before.
         Returns {"vectors": {name: [batch]}, "klu": bool}.
-        Raises NgspiceError when the library fails, crashes or outlasts `timeout` seconds; the next
-        call starts a fresh process. Raises MissingToolError when this ngspice loads no Verilog-A
+        Raises NgspiceError when the library fails, crashes or outlasts `timeout` seconds
+        (`timeout_seconds` where none are given); the next call starts a fresh process.
+        Raises MissingToolError when this ngspice loads no Verilog-A
         and InputError when it cannot load this library.
         """
         columns = dict(zip(inputs, v.T, strict=True))
@@ -126,7 +131,7 @@ class NgspiceSession:
         return reply
 
     def transient(
-        self, netlist: str, *, step: float, stop: float, timeout: float = 600.0
+        self, netlist: str, *, step: float, stop: float, timeout: float | None = None
     ) -> dict[str, FloatArray]:
         """Integrate a deck from its operating point to `stop`, s, in steps of at most `step`, s.
 
@@ -147,8 +152,9 @@ class NgspiceSession:
         command: str,
         inputs: dict[str, FloatArray],
         osdi: Path | None,
-        timeout: float,
+        timeout: float | None,
     ) -> dict[str, Any]:
+        timeout = timeout_seconds() if timeout is None else timeout
         request = {"netlist": netlist, "command": command, "inputs": inputs, "osdi": osdi}
         used = self._process is not None
         reply = self._reply_to(request, timeout)
@@ -211,6 +217,21 @@ class NgspiceSession:
 
 def _absolute(paths: list[str]) -> list[str]:
     return [str(Path(path).absolute()) for path in paths if path]
+
+
+def timeout_seconds() -> float:
+    """How long ngspice may take for one deck, s: of the environment, 600 where it says nothing.
+
+    Raises InputError where it says what is no positive number.
+    """
+    written = os.environ.get(TIMEOUT, "600")
+    try:
+        seconds = float(written)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 1e7:
+        raise InputError(f"{TIMEOUT}={written!r} must be a number of seconds above 0, up to 1e7.")
+    return seconds
 
 
 def _first_line(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from validation.commands.terminal import TomlFile, Trust, bar, err, interruptible, out
+from validation.commands.terminal import Timeout, TomlFile, Trust, bar, err, interruptible, out
 from validation.dry_run import dry_run
 from validation.evaluate import Evaluation, evaluate
 from validation.files.study_file import read_study
@@ -28,6 +28,7 @@ def command(
         bool, typer.Option("--dry-run", help="say what it takes, run next to nothing")
     ] = False,
     trust: Trust = False,
+    timeout: Timeout = None,
 ) -> None:
     """Run, or continue, a study: network, faults, mitigations, circuit, audit, report."""
     given = {

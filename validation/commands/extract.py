@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from nnmap import Extraction, Fidelity, OperatorStore, mapping_table
-from validation.commands.terminal import Checkpoint, TomlFile, Trust, bar, interruptible, out
+from validation.commands.terminal import (
+    Checkpoint,
+    Timeout,
+    TomlFile,
+    Trust,
+    bar,
+    interruptible,
+    out,
+)
 from validation.files.base import read_toml
 from validation.files.plan_file import PlanFile
 from validation.mapping import mapped_checkpoint
@@ -19,6 +27,7 @@ def command(
     single: Annotated[bool, typer.Option("--float32", help="half the volume")] = False,
     memory: Annotated[float, typer.Option(help="GiB for a batch of tiles")] = 1.0,
     trust: Trust = False,
+    timeout: Timeout = None,
 ) -> None:
     """Extract the LINEAR operators of a mapped network; what the folder holds is not done again."""
     mapped, _ = mapped_checkpoint(

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from netlists.errors import InputError
 from netlists.variation import Variation
-from validation.files.base import findings, read_table
+from validation.files.base import Name, findings, read_table
 from validation.files.cell_section import OF_BUILT_IN, OF_SUBCKT, OneCell
 from validation.files.chip_sections import (
     DefectRatesSection,
@@ -56,10 +56,13 @@ OTHERWISE = {
 }
 
 
+MOST_TASKS = 1_000_000  # points times chips of a study; more is taken for a slip
+
+
 class StudyFile(OneCell):
     """One point of a study: every key has one value, and one variant is chosen."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: Name
     reference: str | None = None
     network: NetworkSection
     tile: TileSection = TileSection()
@@ -152,6 +155,12 @@ def study_grid(
         raise InputError(f"{source}: {findings(problem)}.") from None
     except InputError as problem:
         raise InputError(f"{source}: {problem}") from None
+    chips = found[0].file.faults.chips
+    if chips * len(found) > MOST_TASKS:
+        raise InputError(
+            f"{source}: {len(found)} points of {chips} chips are {chips * len(found)} tasks, more "
+            f"than {MOST_TASKS}; take fewer chips or points."
+        )
     return StudyGrid(points=tuple(found), beside=beside.resolve())
 
 
