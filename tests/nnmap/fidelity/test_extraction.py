@@ -243,6 +243,73 @@ def test_the_programs_that_made_a_value_are_part_of_its_address(tmp_path, monkey
         assert all({*ids(cell)}.isdisjoint(old) for cell, old in zip(cells, before, strict=True))
 
 
+@pytest.mark.parametrize("how", ["entry", "row", "nan", "negative row"])
+def test_a_wrong_operator_is_refused_by_default(monkeypatch, how):
+    real = extraction.effective_conductance
+
+    def wrong(tiles):
+        found = real(tiles)
+        if how == "entry":
+            found[:, 3, 4] *= 1.01
+        elif how == "row":
+            found[:, :, 5] *= 0.5
+        elif how == "negative row":
+            found[:, :, 5] *= -1
+        else:
+            found[7, 1, 2] = np.nan  # one of 36 tiles: every operator must be finite
+        return found
+
+    network = network_of()
+    monkeypatch.setattr(extraction, "effective_conductance", wrong)
+    with pytest.raises(InputError, match=r"tile \d+ of a batch of .* violates its circuit"):
+        operators(network)
+
+
+def test_all_tiles_are_checked_where_that_is_asked(monkeypatch, tmp_path):
+    real = extraction.effective_conductance
+
+    def wrong(tiles):
+        found = real(tiles)
+        found[17, 3] *= 1.001
+        return found
+
+    network = network_of()
+    whole = operators(network, certified=1.0)
+    assert torch.equal(whole, operators(network, certified=0.0))
+    with monkeypatch.context() as patched, OperatorStore(tmp_path) as store:
+        patched.setattr(extraction, "effective_conductance", wrong)
+        with pytest.raises(InputError, match="tile 17 of a batch"):
+            operators(network, certified=1.0)
+        operators(network, certified=0.0, store=store)
+    with OperatorStore(tmp_path) as store, pytest.raises(InputError, match=r"delete .*sqlite"):
+        operators(network, certified=1.0, store=store)
+    with OperatorStore(tmp_path / "single", dtype="float32") as store:
+        operators(network, certified=1.0, store=store)
+    with pytest.raises(InputError, match="certified=2"):
+        Extraction(certified=2)
+
+
+def test_the_sample_is_a_share_of_the_tiles_and_repeats(monkeypatch):
+    checked = []
+    real = extraction.residual_of
+
+    def noted(linear, operator, *, rng):
+        checked.append(operator.sum())
+        return real(linear, operator, rng=rng)
+
+    monkeypatch.setattr(extraction, "residual_of", noted)
+    network, seen = network_of(), []
+    for number in range(20):
+        checked.clear()
+        operators(network, replace(STUCK, number=number))
+        first = list(checked)
+        checked.clear()
+        operators(network, replace(STUCK, number=number))
+        assert checked == first and len(first) in (1, 2)  # 3 % of 36
+        seen += first
+    assert 20 <= len(seen) < 30
+
+
 def test_single_precision_halves_the_file_and_rounds_for_everyone(tmp_path):
     network = network_of()
     with OperatorStore(tmp_path / "double") as double:
