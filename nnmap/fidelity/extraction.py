@@ -58,7 +58,7 @@ class Extraction:
         """
         broken = np.flatnonzero(~np.isfinite(operators).all(axis=(1, 2)))
         residuals = dict.fromkeys(broken.tolist(), float("inf"))
-        seed = [zlib.crc32(np.ascontiguousarray(tile.g_device)) for tile in tiles]
+        seed = [zlib.crc32(tile.g_device.tobytes()) for tile in tiles]
         rng = np.random.default_rng(seed)
         count = int(self.certified * len(tiles) + rng.random())
         for k in rng.choice(len(tiles), min(count, len(tiles)), replace=False).tolist():

@@ -17,9 +17,10 @@ from nnmap.mitigations import BatchNormReestimation, RowAssignment
 from validation.campaign.store import Store
 from validation.condition import Condition
 from validation.precision import Precision
+from validation.runner import TaskRunner
 from validation.sources import Given, identify
 from validation.study import STORE, Study
-from validation.study_of_file import study_of
+from validation.study_of_file import chip_of, study_of
 
 
 def small_source():
@@ -238,3 +239,24 @@ def test_a_kit_that_is_edited_in_mid_campaign_ends_it(tmp_path):
         assert all(draw.result.failure is None for draw in store.draws())
     path.write_text(text)
     assert study.run(tmp_path).summary.ran == 2
+
+
+def test_every_chip_of_a_campaign_has_faults_of_its_own():
+    study = small_study()
+    [condition, *_] = study.conditions
+    chips = [condition.chip_of(number) for number in range(3)]
+    assert [chip.number for chip in chips] == [0, 1, 2]
+    runner = TaskRunner(sources=dict(study.sources))
+    setups = [runner.deployed(condition, number)[0] for number in range(3)]
+    assert [setup.chip for setup in setups] == chips
+    maps = set()
+    for setup in setups:
+        [name, *_] = setup.network.programmes
+        maps.add(setup.chip.tile(name, setup.network.programmes[name], 0).faults.sha256)
+    assert len(maps) == 3
+
+
+def test_a_campaign_s_chips_have_the_ratio_that_its_file_asks_for(tiny):
+    file = tiny({"faults": {"rates": [0.4], "ocr": 3.0}}).common
+    rates = chip_of(file).rates
+    assert (rates.stuck_lrs, rates.stuck_hrs) == pytest.approx((0.1, 0.3))

@@ -23,6 +23,8 @@ from netlists import (
 from netlists.identity import digest
 from nnmap import Chip, Extraction, Fidelity, OperatorStore
 from nnmap.fidelity import extraction
+from nnmap.fidelity.extraction import fitted_gains, nominal_operators
+from nnmap.fidelity.linear_fit import InputCurve
 from nnmap.fidelity.operator_store import _checksum
 from tests.nnmap.making import columns_mixed, layer_of, mapped, only, placed
 
@@ -151,6 +153,24 @@ def test_every_part_of_a_tile_is_part_of_its_address(tmp_path):
 
 def set_of_tiles(network):
     return {g.tobytes() for g in only(network.programmes).target}
+
+
+def test_the_inputs_of_a_fit_are_part_of_its_address(tmp_path):
+    network = network_of(SINH)
+    layer = layer_of(network.on(STUCK)).on_chip
+    curve = InputCurve(SINH, 0.2)
+    groups = len(layer.programme.placement.row_groups)
+    operators_of = np.concatenate([o for _, o in nominal_operators(layer, Extraction())])
+
+    def gains(seed, store):
+        v = [np.random.default_rng(seed).uniform(0, 0.2, (4, 12)) for _ in range(groups)]
+        found = fitted_gains(layer, lambda k: operators_of[k], curve, v, Extraction(store=store))
+        return np.concatenate([gain for _, gain in found])
+
+    with OperatorStore(tmp_path) as store:
+        for seed in (0, 1, 0):
+            assert np.array_equal(gains(seed, store), gains(seed, None))
+        assert len(store) == 2 * 36 and not np.array_equal(gains(0, store), gains(1, store))
 
 
 def test_damaged_values_are_made_again(tmp_path):

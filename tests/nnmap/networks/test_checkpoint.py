@@ -1,5 +1,7 @@
 """Weights to files and back, packed as the devices hold them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -95,3 +97,20 @@ def test_half_a_packed_weight_is_told(tmp_path):
     )
     with pytest.raises(InputError, match=r"without 0\.weight:step"):
         load_checkpoint(mlp((4, 3)), tmp_path / "x.safetensors")
+
+
+class _Runs:
+    """Unpickling it writes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_is_numbers_and_runs_nothing(tmp_path):
+    torch.save({"state_dict": {"w": _Runs(tmp_path / "pwned")}}, tmp_path / "x.pt")
+    with pytest.raises(InputError, match="is no checkpoint"):
+        load_checkpoint(lenet(), tmp_path / "x.pt")
+    assert not (tmp_path / "pwned").exists()
