@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test bench lint setup clean
+.PHONY: run test bench fuzz lint setup clean
 
 run: $(READY)
 	$(BIN)/xbarverify evaluate examples/quickstart.toml
@@ -15,6 +15,10 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.solvers
 	$(BIN)/python -m benchmarks.nonlinear
 	$(BIN)/python -m benchmarks.networks layer
+
+# Ten minutes of strange files for every reader; what it finds is shrunk and printed.
+fuzz: $(READY)
+	$(BIN)/python -m scripts.fuzz
 
 lint: $(READY)
 	$(BIN)/ruff check .
