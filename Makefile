@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test bench lint readme setup clean
+.PHONY: run test bench fuzz lint readme setup clean
 
 run: $(READY)
 	$(BIN)/xbarverify evaluate examples/quickstart.toml
@@ -16,6 +16,10 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.nonlinear
 	$(BIN)/python -m benchmarks.networks layer
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.training
+
+# Ten minutes of strange files for every reader; what it finds is shrunk and printed.
+fuzz: $(READY)
+	$(BIN)/python -m scripts.fuzz
 
 lint: $(READY)
 	$(BIN)/ruff check .

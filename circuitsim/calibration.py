@@ -1,7 +1,5 @@
 """The calibration of a cell as a file: a surface per gate voltage, and how tiles of it fare."""
 
-import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -12,13 +10,14 @@ import numpy as np
 from circuitsim.cells.calibrate_secant import measure_states
 from circuitsim.cells.calibrate_surface import calibrate_surface, netlist_sha256, require_calibrated
 from circuitsim.cells.polynomial import PolynomialSurface
+from circuitsim.cells.sealed_file import read_sealed, write_sealed
 from circuitsim.cells.series import SeriesSurface
 from circuitsim.cells.surface import CellSurface, StateError
 from circuitsim.verification import TILES, TileCheck, verify_surface
 from netlists.cells import Cell, SubcktCell, gate_of
 from netlists.errors import InputError
 
-FORMAT = "xbarverify-cell-1"
+FORMAT = "xbarverify-cell-2"
 FORMS: dict[str, type[CellSurface]] = {"polynomials": PolynomialSurface, "series": SeriesSurface}
 
 
@@ -42,14 +41,14 @@ class Calibration:
         """
         require_calibrated(cell)
         for surface in self.surfaces:
-            if surface.cell == repr(cell):
+            if surface.cell_id == cell.calibrated_as:
                 if surface.netlist_sha256 != netlist_sha256(cell):
                     raise InputError(
                         f"the netlist of {surface.cell} has changed since its surface was "
                         "calibrated; recalibrate."
                     )
                 return surface
-        if any(s.cell == repr(cell.at_gate(s.v_gate)) for s in self.surfaces):
+        if any(s.cell_id == cell.at_gate(s.v_gate).calibrated_as for s in self.surfaces):
             gates = ", ".join(f"{s.v_gate:g} V" for s in self.surfaces)
             own = gate_of(cell).v
             raise InputError(
@@ -80,35 +79,26 @@ class Calibration:
         return (*states, *tiles)
 
     def save(self, path: str | Path) -> None:
-        """Write the calibration as JSON."""
+        """Write the calibration as JSON; raises InputError where a number of it is not finite."""
         surfaces = [_as_json(surface) for surface in self.surfaces]
         content = {
             "format": FORMAT,
             "on_target": not self.shortfalls,
             "surfaces": surfaces,
-            "tiles": [asdict(tile) for tile in self.tiles],
+            "tiles": [_known(asdict(tile)) for tile in self.tiles],
         }
-        text = json.dumps(content, indent=1)
-        # One row of numbers per line.
-        text = re.sub(r"\[[^][{}\"]*\]", lambda row: " ".join(row[0].split()), text)
-        Path(path).write_text(text + "\n")
+        write_sealed(path, content)
 
     @classmethod
     def load(cls, path: str | Path) -> "Calibration":
-        """Read what `save` wrote; raises InputError on another file or format."""
-        try:
-            content = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as problem:
-            raise InputError(f"{path} is not a readable calibration: {problem}.") from None
-        found = content.get("format") if isinstance(content, dict) else None
-        if found != FORMAT:
-            raise InputError(f"{path}: format {found!r} is not {FORMAT!r}; recalibrate.")
+        """Read what `save` wrote; raises InputError on another or a damaged file or format."""
+        content = read_sealed(path, "calibration", FORMAT)
         try:
             return cls(
                 surfaces=tuple(_from_json(surface) for surface in content["surfaces"]),
-                tiles=tuple(TileCheck(**tile) for tile in content["tiles"]),
+                tiles=tuple(TileCheck(**_measured(tile)) for tile in content["tiles"]),
             )
-        except (KeyError, TypeError, ValueError) as problem:
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise InputError(f"{path} is damaged ({problem!r}); recalibrate.") from None
 
 
@@ -131,6 +121,15 @@ def _from_json(content: dict[str, Any]) -> CellSurface:
     known = {one.name for one in fields(kind)}
     values = {name: value for name, value in content.items() if name in known}
     return kind(**values | {"errors": tuple(StateError(**error) for error in content["errors"])})
+
+
+def _known(tile: dict[str, Any]) -> dict[str, Any]:
+    """A tile that was not solved has no error: null in a file, where NaN would be no JSON."""
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in tile.items()}
+
+
+def _measured(tile: dict[str, Any]) -> dict[str, Any]:
+    return {k: np.nan if v is None else v for k, v in tile.items()}
 
 
 def at_gate(cell: Cell, v_gate: float) -> Cell:

@@ -7,6 +7,7 @@ from netlists.errors import InputError
 from netlists.gate_lines import GateLine, Place
 
 BridgeKind = Literal["row", "column", "gate", "cell"]
+SMALLEST = 1e-12  # ohm; what is not a perfect short
 BRIDGE_KINDS: tuple[BridgeKind, ...] = get_args(BridgeKind)
 
 
@@ -31,6 +32,10 @@ class Bridge:
             raise InputError(f"Bridge: kind={self.kind!r} is not one of {', '.join(BRIDGE_KINDS)}.")
         if not 0 <= self.r < float("inf"):
             raise InputError(f"Bridge: r={self.r!r} ohm must be finite and at least 0.")
+        if 0 < self.r < SMALLEST:
+            raise InputError(
+                f"Bridge: r={self.r!r} ohm is less than {SMALLEST:g}; write 0 for a perfect short."
+            )
         if min(self.row, self.col) < 0:
             raise InputError(f"Bridge: ({self.row}, {self.col}) is no position in a tile.")
         # Plain numbers, so that equal bridges read and hash alike wherever they came from.

@@ -2,7 +2,9 @@
 
 A frozen dataclass becomes `{"$type": its name, "$version": its version, field: value, ...}` over
 every field that its constructor takes; a class states `version: ClassVar[int]` once a field changes
-its meaning. Equal values give equal text, on any machine and in any process.
+its meaning. Equal values give equal text, on any machine and in any process. A class whose fields
+say where it is found, and not what it is, states what counts in a method `identity_fields`, name ->
+value; `revive` does not make it again.
 """
 
 import base64
@@ -108,7 +110,12 @@ def _plain_dataclass(value: Any) -> dict[str, Any]:
     kind = type(value)
     if not kind.__dataclass_params__.frozen:
         raise InputError(f"{kind.__name__} can change after it is named; make it frozen.")
-    fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+    if hasattr(kind, "identity_fields"):
+        fields = _plain_mapping(value.identity_fields())
+    else:
+        fields = {
+            f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init
+        }
     return {"$type": kind.__name__, "$version": version_of(kind), **fields}
 
 

@@ -14,6 +14,8 @@ from netlists.errors import InputError
 from netlists.faults import FaultMap
 from netlists.wires import Wires
 
+SMALLEST_READ = 1e-9  # V
+
 
 class Access(IntEnum):
     """How a cell is reached through its transistor, defects applied; cells without one are GATED.
@@ -45,8 +47,11 @@ class TileSpec:
     def __post_init__(self) -> None:
         if self.rows < 1 or self.cols < 1:
             raise InputError(f"TileSpec: rows={self.rows}, cols={self.cols} must be at least 1.")
-        if not 0 < self.v_read < float("inf"):
-            raise InputError(f"TileSpec: v_read={self.v_read!r} V must be positive and finite.")
+        if not SMALLEST_READ <= self.v_read < float("inf"):
+            raise InputError(
+                f"TileSpec: v_read={self.v_read!r} V must be positive and finite, at least "
+                f"{SMALLEST_READ:g} V."
+            )
         self.cell.rram.checked(self.v_read)
         self.wires.require_shape(self.rows, self.cols)
 

@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 from netlists.arrays import FloatArray, readonly
 from netlists.errors import InputError
 
+SMALLEST, LARGEST = 1e-12, 1e18  # ohm; what is not 0 or an open
+
 
 def _resistance(name: str, values: ArrayLike, *, may_be_open: bool) -> float | FloatArray:
     array = readonly(values)
@@ -16,6 +18,13 @@ def _resistance(name: str, values: ArrayLike, *, may_be_open: bool) -> float | F
         where = "" if array.ndim == 0 else f" at {tuple(int(k) for k in np.argwhere(bad)[0])}"
         limit = "at least 0 ohm, inf for an open" if may_be_open else "finite and at least 0 ohm"
         raise InputError(f"Wires: {name}={array[bad].flat[0]!r}{where} must be {limit}.")
+    odd = (array > 0) & (array < SMALLEST) | (array > LARGEST) & np.isfinite(array)
+    if odd.any():
+        raise InputError(
+            f"Wires: {name}={float(array[odd].flat[0])!r} ohm is beyond what a double resolves "
+            f"beside a cell; write 0 for a perfect conductor{', inf for an open' * may_be_open} or "
+            f"a value from {SMALLEST:g} to {LARGEST:g}."
+        )
     return array if array.ndim else float(array)
 
 
@@ -31,7 +40,8 @@ class Wires:
         with each virtual ground.
 
     A value: scalars stay scalars, and wires are equal where all they were given is.
-    Raises InputError on a negative or NaN resistance, and on an infinite r_driver or r_sense.
+    Raises InputError on a negative or NaN resistance, on one other than 0 and inf that no double
+    resolves beside a cell, and on an infinite r_driver or r_sense.
     """
 
     r_row_segment: ArrayLike

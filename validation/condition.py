@@ -1,6 +1,6 @@
 """What a study varies: one condition, under which any number of chips is measured."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from nnmap import Chip, Fidelity, MappingPlan
@@ -35,3 +35,9 @@ class Condition:
     def chip_of(self, number: int) -> Chip:
         """The chip of that number."""
         return replace(self.chip, number=number)
+
+
+def require_unchanged_cells(conditions: Iterable[Condition]) -> None:
+    """Raise InputError where a file of a cell is not what it was when the conditions were read."""
+    for cell in {condition.plan.spec.cell for condition in conditions}:
+        cell.require_unchanged()

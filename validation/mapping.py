@@ -10,6 +10,7 @@ from torch import Tensor
 
 from netlists import InputError
 from nnmap import MappedNetwork, MappingTable, load_checkpoint, map_network
+from validation.files.base import read_array
 from validation.files.plan_file import ModelSection, PlanFile
 from validation.files.tile_section import tile_spec
 from validation.modules import make_network
@@ -22,10 +23,7 @@ def _sample(section: ModelSection, beside: Path) -> Tensor:
         drawn = np.random.default_rng(section.seed).random((DRAWN, *section.input))
         return torch.from_numpy(drawn).float()
     path = beside / section.sample
-    try:
-        values = np.load(path)
-    except (OSError, ValueError) as problem:
-        raise InputError(f"{path} is no .npy file of inputs: {problem}.") from None
+    values = read_array(path, "network.sample")
     if values.shape[1:] != section.input or not len(values):
         raise InputError(f"{path} has shape {values.shape} != (n, *input)=(*, {section.input}).")
     return torch.from_numpy(values).float()

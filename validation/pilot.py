@@ -10,7 +10,7 @@ from validation.campaign.backends import Backend
 from validation.campaign.run import run_campaign
 from validation.campaign.store import Store
 from validation.campaign.task import Result, Task, Versions
-from validation.condition import Condition
+from validation.condition import Condition, require_unchanged_cells
 from validation.precision import Advice, Cost, Pilot, Precision, advice
 from validation.runner import TaskRunner
 
@@ -51,7 +51,14 @@ def measure_pilot(
         Task(condition=c, number=k, versions=versions) for k in range(PILOT_CHIPS) for c in few
     ]
     with progress("pilot", len(tasks)) as done:
-        run_campaign(tasks, runner, store, backend=backend, on_done=done)
+        run_campaign(
+            tasks,
+            runner,
+            store,
+            backend=backend,
+            guard=lambda: require_unchanged_cells(conditions),
+            on_done=done,
+        )
     results = store.get(tasks)
     found = []
     for asked, condition in zip(conditions, few, strict=True):

@@ -11,7 +11,7 @@ from validation.campaign.backends import Backend, Scheduler, Serial, Workers
 from validation.campaign.run import Summary, run_campaign
 from validation.campaign.store import Draw, Store
 from validation.campaign.task import Task, Versions
-from validation.condition import Condition
+from validation.condition import Condition, require_unchanged_cells
 from validation.pilot import images_wanted
 from validation.precision import Precision, StopWhenPrecise
 from validation.runner import TaskRunner
@@ -109,7 +109,8 @@ class Study:
 
         threads: that torch may use in each process.  scheduler: address of a cluster in place of
         own processes.  device: where torch computes.
-        A chip that fails is kept as a failure, and the run goes on; the next run tries it again.
+        A chip that fails is kept as a failure, and the run goes on; the next run tries it again. A
+        cell's file that is edited meanwhile ends it: what follows would be of another cell.
         Raises InputError when the folder cannot be written or the scheduler cannot be reached.
         """
         folder = Path(out) / self.name
@@ -120,7 +121,13 @@ class Study:
             tasks = sized.tasks()
             with progress("chips", len(tasks)) as done:
                 summary = run_campaign(
-                    tasks, runner, store, backend=opened, stop=sized.stop_rule(), on_done=done
+                    tasks,
+                    runner,
+                    store,
+                    backend=opened,
+                    stop=sized.stop_rule(),
+                    guard=lambda: require_unchanged_cells(self.conditions),
+                    on_done=done,
                 )
         return Results(study=sized, folder=folder, summary=summary)
 

@@ -36,6 +36,7 @@ def calibrate(cell: Cell, v_read: float) -> SecantModel:
     factor = cell.rram.secant_factor(v_read)
     model = SecantModel(
         cell=repr(cell),
+        cell_id=cell.calibrated_as,
         v_read=v_read,
         g_memory=tuple(g.tolist()),
         r_series=tuple((v_read / fitted - 1.0 / (factor * g)).tolist()),
@@ -80,6 +81,7 @@ def secant_model(surface: CellSurface, v_read: float) -> SecantModel:
     g = np.geomspace(surface.g_low, surface.g_high, N_SAMPLES)
     return SecantModel(
         cell=surface.cell,
+        cell_id=surface.cell_id,
         v_read=v_read,
         g_memory=tuple(g.tolist()),
         r_series=tuple((v_read / surface(v_read, 0.0, g) - 1.0 / g).tolist()),

@@ -199,6 +199,7 @@ def calibrate_surface(
     both, _ = measure_currents(cell, *extremes, np.full(2, lrs))
     common = {
         "cell": repr(cell),
+        "cell_id": cell.calibrated_as,
         "netlist_sha256": netlist_sha256(cell),
         "v_gate": 0.0 if cell.gate is None else cell.gate.v,
         "v_low": v_low,

@@ -1,7 +1,6 @@
 """A calibrated cell: the secant conductance at the read voltage, with its error known."""
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -9,10 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.interpolate import PchipInterpolator
 
+from circuitsim.cells.sealed_file import read_sealed, write_sealed
 from netlists.arrays import FloatArray
 from netlists.errors import InputError
 
-FORMAT = "xbarverify-secant-2"
+FORMAT = "xbarverify-secant-3"
 PIECES = 8192  # of the table in which an inversion starts
 STEPS = 3  # of Newton's method from there; the error squares with each
 
@@ -24,7 +24,7 @@ class SecantModel:
     The memory is taken out exactly and what is left, the series resistance of the transistor under
     this load, is interpolated: smooth, monotone pieces over the logarithm of the conductance.
 
-    cell: the calibrated cell, as text.  v_read: V.
+    cell: the calibrated cell, as text.  cell_id: its `Cell.calibrated_as`.  v_read: V.
     g_memory: sample conductances, S [n], rising (the sum over parallel memories).
     r_series: series resistance at each sample, ohm [n].
     held_out_max, held_out_p99: error of the cell current on random held-out conductances, relative
@@ -33,6 +33,7 @@ class SecantModel:
     """
 
     cell: str
+    cell_id: str
     v_read: float
     g_memory: tuple[float, ...]
     r_series: tuple[float, ...]
@@ -41,11 +42,8 @@ class SecantModel:
     held_out_p99: float
     source: str
     memory_factor: float = 1.0
-    format: str = field(default=FORMAT)
 
     def __post_init__(self) -> None:
-        if self.format != FORMAT:
-            raise InputError(f"cell model format {self.format!r} is not {FORMAT!r}; recalibrate.")
         object.__setattr__(self, "g_memory", tuple(self.g_memory))
         object.__setattr__(self, "r_series", tuple(self.r_series))
 
@@ -123,9 +121,13 @@ class SecantModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model as JSON."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_sealed(path, {"format": FORMAT, **asdict(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> "SecantModel":
-        """Read a model written by `save`; raises InputError on another format."""
-        return cls(**json.loads(Path(path).read_text()))
+        """Read what `save` wrote; raises InputError on another or a damaged file."""
+        content = read_sealed(path, "cell model", FORMAT)
+        try:
+            return cls(**{one.name: content[one.name] for one in fields(cls)})
+        except (KeyError, TypeError, ValueError) as problem:
+            raise InputError(f"{path} is damaged ({problem!r}); recalibrate.") from None

@@ -85,6 +85,7 @@ def off_surface(cell: Cell, v_low: float, v_high: float) -> PolynomialSurface:
     conducted = float(np.max(np.abs(i[apart] / drop[apart])))
     blank = PolynomialSurface(
         cell=repr(cell),
+        cell_id=cell.calibrated_as,
         netlist_sha256="",
         v_gate=0.0,
         v_low=v_low,

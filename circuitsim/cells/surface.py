@@ -37,14 +37,16 @@ class StateError:
 class CellSurface(ABC):
     """I(v_drive, v_sense; g) of one cell at its own gate voltage.
 
-    cell: the calibrated cell, as text.  netlist_sha256: of the netlist that ngspice was given.
-    v_gate: V.  v_low, v_high: range of both voltages, V.
+    cell: the calibrated cell, as text.  cell_id: its `Cell.calibrated_as`.
+    netlist_sha256: of the netlist that ngspice was given.  v_gate: V.
+    v_low, v_high: range of both voltages, V.
     g_low, g_high: range of the state, S (the sum over parallel memories).
     full_scale: current of the cell with all memories LRS from v_high to v_low, A.
     errors: held-out error by state.  source: the simulator.  options: its tolerances.
     """
 
     cell: str
+    cell_id: str
     netlist_sha256: str
     v_gate: float
     v_low: float

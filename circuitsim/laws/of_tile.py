@@ -44,7 +44,7 @@ def cell_law(
                 f"{surface.held_out_max:.1e}, p99 {surface.held_out_p99:.1e} of full scale.",
                 stacklevel=2,
             )
-    if surface.cell != repr(cell):
+    if surface.cell_id != cell.calibrated_as:
         raise InputError(
             f"the surface was calibrated for {surface.cell}, the tile has {cell!r}; recalibrate."
         )

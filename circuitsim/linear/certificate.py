@@ -4,15 +4,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from circuitsim.cells.secant import SecantModel
+from circuitsim.dissection import node_voltages
 from circuitsim.linear.linear_tile import SOLVER, LinearTile, NotStructuredError, prepare
 from circuitsim.linear.nodal import effective_conductance_sparse
 from circuitsim.linear.resistor_tile import linearise
 from netlists.arrays import FloatArray
 from netlists.bridges import bridge_ends
-from netlists.tile import Drive, Tile
+from netlists.tile import Tile
 
 LIMIT = 1e-10  # largest residual of an operator that is not solved again
 
@@ -21,12 +21,12 @@ LIMIT = 1e-10  # largest residual of an operator that is not solved again
 class Certificate:
     """How well an operator satisfies its circuit.
 
-    residual: see `unit_drive_residual`.  drives: the sampled rows.
+    residual: see `operator_residual`.  drives: how many random ones it was taken over.
     solver: what produced the operator in the end.
     """
 
     residual: float
-    drives: tuple[int, ...]
+    drives: int
     solver: str
 
     @property
@@ -35,64 +35,92 @@ class Certificate:
         return self.solver != SOLVER
 
 
-def _branches(tile: Tile) -> tuple[csr_matrix, FloatArray]:
-    """(incidence [nodes, branches], conductance [branches]) of a tile of resistors.
-
-    Nodes: x row-major, y row-major, sources, sense terminals. A branch leaves the node with +1.
-    """
-    rows, cols = tile.spec.rows, tile.spec.cols
-    x = np.arange(rows * cols).reshape(rows, cols)
-    y = rows * cols + x
-    source = 2 * rows * cols + np.arange(rows)
-    sense = 2 * rows * cols + rows + np.arange(cols)
-    along, down = tile.wires.in_series(rows, cols)
-    start = [np.column_stack([source, x[:, :-1]]), y, x]
-    end = [x, np.vstack([y[1:], sense]), y]
-    parts = [1 / along, 1 / down, tile.g_device]
-    for bridge in tile.bridges:
-        first, second = bridge_ends(bridge, "row")
-        start.append((y if bridge.kind == "column" else x)[first])
-        end.append((x if bridge.kind == "row" else y)[second])
-        parts.append(np.array(1 / bridge.r))
-    g = np.concatenate([np.ravel(part) for part in parts])
-    a, b = (np.concatenate([np.ravel(part) for part in parts]) for parts in (start, end))
-    index = np.arange(len(g))
-    signs = np.concatenate([np.ones(len(g)), -np.ones(len(g))])
-    places = (np.concatenate([a, b]), np.concatenate([index, index]))
-    shape = (2 * rows * cols + rows + cols, len(g))
-    return csr_matrix((signs, places), shape=shape), g
+def random_drives(rows: int, count: int, rng: np.random.Generator) -> FloatArray:
+    """Row voltages of both signs, [count, rows], V: no row is spared, hence no entry either."""
+    return np.asarray(rng.choice([-1.0, 1.0], (count, rows)) * rng.uniform(0.5, 1.0, (count, rows)))
 
 
-def unit_drive_residual(prepared: LinearTile, drives: tuple[int, ...]) -> float:
-    """Violation of the circuit's equations under 1 V at each of some rows, relative.
+def operator_residual(
+    prepared: LinearTile, v: FloatArray, *, operator: FloatArray | None = None
+) -> float:
+    """Violation of the circuit's equations by an operator under row voltages v [batch, rows].
 
-    Kirchhoff's current law is checked at every node with the solver's node voltages, and the
-    operator's entries against the currents that these voltages push into the sense terminals; both
-    relative to the largest sensed current. What a double cannot resolve, a few roundings of
-    conductance times voltage at the node, is not held against the solver.
+    Kirchhoff's current law is checked at every node with the solver's node voltages, relative to
+    the largest sensed current; and what the operator, the prepared one where none is given, makes
+    of the drives against the currents that these voltages push into the sense terminals, relative
+    to what its column can carry under them. Every entry takes part under a drive that spares no
+    row (see `random_drives`). What a double cannot resolve, a few roundings of conductance times
+    voltage at the node, is not held against the solver. An entry that is no number makes the
+    residual infinite.
     """
     tile = prepared.linear
-    spec = tile.spec
-    unit = np.zeros((len(drives), spec.rows))
-    unit[np.arange(len(drives)), drives] = 1.0
-    found = prepared.solve(Drive(v=unit))
-    n = spec.rows * spec.cols
-    v = np.zeros((2 * n + spec.rows + spec.cols, len(drives)))
-    v[:n] = np.nan_to_num(found.v_row).reshape(len(drives), n).T
-    v[n : 2 * n] = np.nan_to_num(found.v_col).reshape(len(drives), n).T
-    v[2 * n : 2 * n + spec.rows] = unit.T
-    incidence, g = _branches(tile)
-    leaving = incidence @ (g[:, None] * (incidence.T @ v))
-    rounding = 8 * np.finfo(float).eps * (abs(incidence) @ (g[:, None] * (abs(incidence.T) @ v)))
-    sensed = slice(2 * n + spec.rows, None)
-    expected = prepared.operator[:, list(drives)]
-    scale = float(np.abs(expected).max())
+    operator = prepared.operator if operator is None else operator
+    if not np.isfinite(operator).all():
+        return float("inf")
+    x, y = node_voltages(prepared.factorisation, v)
+    if prepared.correction is not None:
+        prepared.correction.apply(*(np.moveaxis(u, 0, -1) for u in (x, y)))
+    leaving, sensed, rounding = _kirchhoff(tile, v, np.nan_to_num(x), np.nan_to_num(y))
+    expected = v @ operator.T
+    reach = np.maximum(np.abs(v) @ np.abs(operator.T), np.abs(sensed))
+    scale = float(np.abs(sensed).max())
     if scale == 0.0:
-        return float(np.abs(leaving[sensed]).max())
-    wrong = [np.abs(leaving[: 2 * n]), np.abs(leaving[sensed] + expected)]
-    allowed = [rounding[: 2 * n], rounding[sensed]]
-    worst = max(float((w - a).max()) for w, a in zip(wrong, allowed, strict=True))
-    return max(worst, 0.0) / scale
+        return 0.0 if not operator.any() else float("inf")
+    at_nodes = np.maximum(np.abs(leaving) - rounding, 0.0).max() / scale
+    off = np.maximum(np.abs(sensed - expected) - 8 * np.finfo(float).eps * reach, 0.0)
+    in_columns = np.divide(off, reach, out=off.copy(), where=reach > 0.0).max()
+    worst = float(np.max([at_nodes, in_columns]))
+    return worst if np.isfinite(worst) else float("inf")
+
+
+def _kirchhoff(
+    tile: Tile, v: FloatArray, x: FloatArray, y: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Current that leaves each node and should not, what the sense terminals take, and roundings.
+
+    x, y: voltages of row and column nodes [batch, rows, cols]. Returns A [2, batch, rows, cols], A
+    [batch, cols] and A [2, batch, rows, cols].
+    """
+    spec = tile.spec
+    along, down = (1 / r for r in tile.wires.in_series(spec.rows, spec.cols))
+    before = np.concatenate([v[:, :, None], x[:, :, :-1]], axis=2)
+    after = np.concatenate([y[:, 1:], np.zeros((len(v), 1, spec.cols))], axis=1)
+    into_x, through, out_of_y = along * (before - x), tile.g_device * (x - y), down * (y - after)
+    leaving = np.stack([through - into_x, out_of_y - through])
+    leaving[0, :, :, :-1] += into_x[:, :, 1:]
+    leaving[1, :, 1:] -= out_of_y[:, :-1]
+    size = tile.g_device * (np.abs(x) + np.abs(y))
+    sizes = np.stack([size + along * (np.abs(before) + np.abs(x))] * 2)
+    sizes[1] = size + down * (np.abs(y) + np.abs(after))
+    sizes[0, :, :, :-1] += (along * (np.abs(before) + np.abs(x)))[:, :, 1:]
+    sizes[1, :, 1:] += (down * (np.abs(y) + np.abs(after)))[:, :-1]
+    planes = {"row": (0, 0), "column": (1, 1), "cell": (0, 1)}
+    nodes = np.stack([x, y])
+    for bridge in tile.bridges:
+        ends = [
+            (plane, slice(None), *place)
+            for plane, place in zip(planes[bridge.kind], bridge_ends(bridge, "row"), strict=True)
+        ]
+        carried = (nodes[ends[0]] - nodes[ends[1]]) / bridge.r
+        held = (np.abs(nodes[ends[0]]) + np.abs(nodes[ends[1]])) / bridge.r
+        for end, sign in zip(ends, (1.0, -1.0), strict=True):
+            leaving[end] += sign * carried
+            sizes[end] += held
+    return leaving, out_of_y[:, -1], 8 * np.finfo(float).eps * sizes
+
+
+def residual_of(linear: Tile, operator: FloatArray, *, rng: np.random.Generator) -> float | None:
+    """`operator_residual` of one random drive of a tile of resistors; None where it is not known.
+
+    That is where the structured solver does not take the tile.
+    """
+    if not all(bridge.r > 0 for bridge in linear.bridges):
+        return None
+    try:
+        prepared = prepare(linear)
+    except NotStructuredError:
+        return None
+    return operator_residual(prepared, random_drives(linear.spec.rows, 1, rng), operator=operator)
 
 
 def certified_conductance(
@@ -103,22 +131,20 @@ def certified_conductance(
     model: SecantModel | None = None,
     limit: float = LIMIT,
 ) -> tuple[FloatArray, Certificate]:
-    """The operator of a tile, S [cols, rows], certified on `samples` random unit drives.
+    """The operator of a tile, S [cols, rows], certified on `samples` random drives of all rows.
 
-    An operator whose residual exceeds `limit`, or is not a number, is solved again by the general
-    sparse solver; so is a tile with a perfect conductor or with bridges to lines that are cut off.
-    The certificate names the solver.
+    An operator whose residual exceeds `limit` is solved again by the general sparse solver; so is a
+    tile with a perfect conductor or with bridges to lines that are cut off. The certificate names
+    the solver.
     """
     linear = linearise(tile, model=model)
-    chosen = rng.choice(tile.spec.rows, size=min(samples, tile.spec.rows), replace=False)
-    drives = tuple(sorted(int(row) for row in chosen))
     residual = np.inf
     if all(bridge.r > 0 for bridge in linear.bridges):  # a perfect one has no conductance to check
         with suppress(NotStructuredError):
             prepared = prepare(linear)
-            residual = unit_drive_residual(prepared, drives)
+            residual = operator_residual(prepared, random_drives(tile.spec.rows, samples, rng))
             if residual <= limit:
-                certificate = Certificate(residual=residual, drives=drives, solver=SOLVER)
+                certificate = Certificate(residual=residual, drives=samples, solver=SOLVER)
                 return prepared.operator, certificate
-    certificate = Certificate(residual=residual, drives=drives, solver="nodal")
+    certificate = Certificate(residual=residual, drives=samples, solver="nodal")
     return effective_conductance_sparse(linear), certificate

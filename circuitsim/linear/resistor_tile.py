@@ -28,7 +28,7 @@ def cell_conductance(tile: Tile, *, model: SecantModel | None = None) -> FloatAr
     if spec.cell.is_bare:
         return g * spec.cell.rram.secant_factor(spec.v_read)
     model = model or calibrate(spec.cell, spec.v_read)
-    if (model.cell, model.v_read) != (repr(spec.cell), spec.v_read):
+    if (model.cell_id, model.v_read) != (spec.cell.calibrated_as, spec.v_read):
         raise InputError(
             f"the cell model was calibrated for {model.cell} at {model.v_read} V, "
             f"the tile has {spec.cell!r} at {spec.v_read} V; recalibrate."

@@ -12,13 +12,16 @@ from netlists.spice import to_spice_deck
 
 
 def solve_circuit(
-    circuit: Circuit, *, session: NgspiceSession | None = None, timeout: float = 600.0
+    circuit: Circuit, *, session: NgspiceSession | None = None, timeout: float | None = None
 ) -> Solution:
     """Every input of a circuit in ngspice, one load for all of them.
 
-    Raises InputError when the circuit cannot be solved, NgspiceError when ngspice fails.
+    Raises InputError when the circuit cannot be solved or a file of its cells is not what it was
+    when they were read, NgspiceError when ngspice fails.
     """
     session = session or default_session()
+    if circuit.subckts is not None:
+        circuit.subckts.card.require_unchanged()
     report = check(circuit)
     report.require_solvable()
     circuit = without_islands(circuit, report)

@@ -5,6 +5,7 @@ import functools
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -37,6 +38,7 @@ NO_OSDI_NOTICE = (
 )
 
 
+TIMEOUT = "XBARVERIFY_NGSPICE_TIMEOUT"  # read by every process, also by workers of a campaign
 NOTHING_LOADED = "there aren't any circuits loaded"
 
 
@@ -54,20 +56,28 @@ class NgspiceSession:
         self._start_timeout = start_timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.version: int = 0
         self._start()
 
     def _start(self) -> None:
         ours, theirs = Pipe()
         package_root = str(Path(__file__).resolve().parents[2])
-        search = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
+        search = os.pathsep.join(
+            [package_root, *_absolute(os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        )
+        library = os.environ.get("NGSPICE_LIBRARY_PATH", "")
+        named = {"NGSPICE_LIBRARY_PATH": str(Path(library).absolute())} if os.sep in library else {}
+        # ngspice runs a `.spiceinit` of the current folder, and models leave files there.
+        self._folder = tempfile.TemporaryDirectory(prefix="xbarverify-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "circuitsim.spice.worker", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": search},
+            env={**os.environ, **named, "PYTHONPATH": search},
+            cwd=self._folder.name,
             # A Ctrl-C in the terminal is the caller's to handle, not the worker's.
             start_new_session=True,
         )
@@ -83,7 +93,10 @@ class NgspiceSession:
         assert self._connection is not None
         if not self._connection.poll(timeout):
             self.close()
-            raise NgspiceError(f"ngspice gave no answer within {timeout:g} s and was stopped.")
+            raise NgspiceError(
+                f"ngspice gave no answer within {timeout:g} s and was stopped; solve less at once, "
+                f"or give it more seconds (--timeout, or {TIMEOUT} in the environment)."
+            )
         try:
             reply: dict[str, Any] = self._connection.recv()
         except (EOFError, ConnectionResetError):
@@ -98,14 +111,15 @@ class NgspiceSession:
         v: FloatArray,
         *,
         osdi: Path | None = None,
-        timeout: float = 600.0,
+        timeout: float | None = None,
     ) -> dict[str, Any]:
         """Solve one deck for every row of `v` [batch, inputs].
 
         osdi: compiled Verilog-A library to load before.
         Returns {"vectors": {name: [batch]}, "klu": bool}.
-        Raises NgspiceError when the library fails, crashes or outlasts `timeout` seconds; the next
-        call starts a fresh process. Raises MissingToolError when this ngspice loads no Verilog-A
+        Raises NgspiceError when the library fails, crashes or outlasts `timeout` seconds
+        (`timeout_seconds` where none are given); the next call starts a fresh process.
+        Raises MissingToolError when this ngspice loads no Verilog-A
         and InputError when it cannot load this library.
         """
         columns = dict(zip(inputs, v.T, strict=True))
@@ -117,7 +131,7 @@ class NgspiceSession:
         return reply
 
     def transient(
-        self, netlist: str, *, step: float, stop: float, timeout: float = 600.0
+        self, netlist: str, *, step: float, stop: float, timeout: float | None = None
     ) -> dict[str, FloatArray]:
         """Integrate a deck from its operating point to `stop`, s, in steps of at most `step`, s.
 
@@ -138,8 +152,9 @@ class NgspiceSession:
         command: str,
         inputs: dict[str, FloatArray],
         osdi: Path | None,
-        timeout: float,
+        timeout: float | None,
     ) -> dict[str, Any]:
+        timeout = timeout_seconds() if timeout is None else timeout
         request = {"netlist": netlist, "command": command, "inputs": inputs, "osdi": osdi}
         used = self._process is not None
         reply = self._reply_to(request, timeout)
@@ -195,7 +210,28 @@ class NgspiceSession:
             self._process.wait()
         if self._connection is not None:
             self._connection.close()
-        self._process = self._connection = None
+        if self._folder is not None:
+            self._folder.cleanup()
+        self._process = self._connection = self._folder = None
+
+
+def _absolute(paths: list[str]) -> list[str]:
+    return [str(Path(path).absolute()) for path in paths if path]
+
+
+def timeout_seconds() -> float:
+    """How long ngspice may take for one deck, s: of the environment, 600 where it says nothing.
+
+    Raises InputError where it says what is no positive number.
+    """
+    written = os.environ.get(TIMEOUT, "600")
+    try:
+        seconds = float(written)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 1e7:
+        raise InputError(f"{TIMEOUT}={written!r} must be a number of seconds above 0, up to 1e7.")
+    return seconds
 
 
 def _first_line(text: str) -> str:

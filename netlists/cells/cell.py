@@ -5,13 +5,15 @@ A cell is data. `netlists.build` turns it into elements, `circuitsim` calibrates
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from netlists.cells.elements import Element, Memory, Resistor, Transistor
 from netlists.devices import OhmicRram, Rram
 from netlists.errors import InputError
 from netlists.gate_lines import Gate
+from netlists.identity import digest, version_of
 
 G_SHORT = 1e4  # S; a memory that leaves a transistor all but 1e-7 of the voltage
 
@@ -74,6 +76,28 @@ class Cell(ABC):
     def files(self) -> Mapping[str, str]:
         """Paths that its netlist names, each with what stands for the file's content."""
         return {}
+
+    def changed_file(self) -> Path | None:
+        """A file that its netlist names and that is no longer what it was; None without one."""
+        return None
+
+    def require_unchanged(self) -> None:
+        """Raise InputError where a file that its netlist names is not what it was."""
+        file = self.changed_file()
+        if file is not None:
+            raise InputError(
+                f"{file} has changed or gone since the cell was read from it; put it back, or "
+                "start anew with the cell as it is now."
+            )
+
+    @property
+    def calibrated_as(self) -> str:
+        """Digest of what a calibration depends on: the fields that make cells equal.
+
+        A moved file is the same cell, a changed one another.
+        """
+        counted = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+        return digest(type(self).__name__, version_of(type(self)), counted)
 
     def reach(self, margin: float) -> tuple[float, float]:
         """States that it can take, S over all memories: a factor `margin` beyond its two."""

@@ -1,7 +1,6 @@
 """Bring your own cell: any SPICE subcircuit between a drive, a sense and a gate line."""
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,10 +12,12 @@ import numpy as np
 from netlists.arrays import FloatArray
 from netlists.cells.cell import Cell
 from netlists.cells.elements import Element, Instance
+from netlists.cells.spice_code import require_name, require_plain_path, require_word
 from netlists.cells.spice_files import read_spice, subckt_ports
 from netlists.devices import OhmicRram, require_positive
 from netlists.errors import InputError
 from netlists.gate_lines import Gate, GateLine, require_gate_line
+from netlists.identity import digest
 
 if TYPE_CHECKING:
     from scipy.interpolate import PchipInterpolator
@@ -29,12 +30,12 @@ def _osdi_library(path: Path) -> Path:
     library = Path(path).resolve()
     if not library.is_file():
         raise InputError(f"SubcktCell: osdi={str(path)!r} is no file; compile the model first.")
-    if re.search(r"\s", str(library)):
-        raise InputError(
-            f"SubcktCell: osdi={str(library)!r} holds white space, at which ngspice cuts the path; "
-            "move the file."
-        )
+    require_plain_path("SubcktCell: osdi", str(library), command=True)
     return library
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,11 @@ class SubcktCell(Cell):
     sha256 of the files and all they include is part of the cell, their paths and what was measured
     on them are not: a changed file is another cell and is calibrated anew, a moved one is the same.
 
+    A SPICE file can run commands, with the rights of who calls ngspice. Files that would are
+    refused, as is what they include from outside their folder and that of `libraries`.
+    libraries: folders, as of a process kit, from which files may include.
+    trust: take the files as they are; for those that one would run as a program.
+
     Raises InputError when files, subcircuit, ports or states do not fit each other.
     """
 
@@ -76,17 +82,26 @@ class SubcktCell(Cell):
     curve: tuple[float, ...] = field(default=(), repr=False, compare=False)
     gate_line: GateLine = field(default="row", repr=False, compare=False)
     osdi: Path | None = field(default=None, repr=False, compare=False)
+    libraries: tuple[Path, ...] = field(default=(), repr=False, compare=False)
+    trust: bool = field(default=False, repr=False, compare=False)
     sha256: str = field(init=False)
     nodes: tuple[str, ...] = field(init=False)
+    _content: tuple[tuple[Path, str], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         path = Path(self.path).resolve()
+        require_plain_path("SubcktCell: path", str(path))
+        require_word("SubcktCell: name", self.name)
+        require_name("SubcktCell: parameter", self.parameter)
+        if self.section is not None:
+            require_word("SubcktCell: section", self.section)
         if self.section and " " in str(path):
             raise InputError(
                 f"SubcktCell: ngspice reads no library section from {str(path)!r}, whose name has "
                 "a space; rename or move it."
             )
-        files = read_spice(path)
+        libraries = tuple(Path(folder).resolve() for folder in self.libraries)
+        files = read_spice(path, trust=self.trust, libraries=libraries)
         order = subckt_ports(path, files, self.name)
         role_of = {port.lower(): role for role, port in self.ports.items()}
         unknown = set(self.ports) - set(ROLES)
@@ -107,20 +122,22 @@ class SubcktCell(Cell):
                 f"SubcktCell: the conductance of {self.name} does not rise all the way from 'hrs' "
                 "to 'lrs'; swap them if they were exchanged, or choose states it rises between."
             )
-        digest = hashlib.sha256()
-        for text in files.values():
-            digest.update(hashlib.sha256(text.encode()).digest())
+        content = [
+            (file, _hash(text.encode(errors="surrogateescape"))) for file, text in files.items()
+        ]
         if self.osdi is not None:
             library = _osdi_library(self.osdi)
             object.__setattr__(self, "osdi", library)
-            digest.update(library.read_bytes())
+            content.append((library, _hash(library.read_bytes())))
         states = {name: self.states[name] for name in ("lrs", "hrs")}
         object.__setattr__(self, "path", path)
         object.__setattr__(self, "ports", {r: self.ports[r] for r in ROLES if r in self.ports})
         object.__setattr__(self, "states", states)
         object.__setattr__(self, "curve", tuple(self.curve))
         object.__setattr__(self, "nodes", tuple(role_of[port] for port in order))
-        object.__setattr__(self, "sha256", digest.hexdigest())
+        object.__setattr__(self, "libraries", libraries)
+        object.__setattr__(self, "_content", tuple(content))
+        object.__setattr__(self, "sha256", digest([of_file for _, of_file in content]))
 
     def _check_states(self) -> None:
         if set(self.states) != {"lrs", "hrs"}:
@@ -137,6 +154,35 @@ class SubcktCell(Cell):
                 f"SubcktCell: states={dict(self.states)!r} must give 'lrs' and 'hrs' the same "
                 "parameters of the subcircuit."
             )
+        for name, value in [*lrs.items(), *hrs.items()]:
+            require_name("SubcktCell: a parameter of states", name)
+            if not np.isfinite(value):
+                raise InputError(f"SubcktCell: states give {name}={value!r}, which is no number.")
+
+    def changed_file(self) -> Path | None:
+        """See `Cell.changed_file`."""
+        for file, before in self._content:
+            try:
+                same = _hash(file.read_bytes()) == before
+            except OSError:
+                same = False
+            if not same:
+                return file
+        return None
+
+    def identity_fields(self) -> Mapping[str, object]:
+        """What the cell is, wherever its files lie: see `netlists.identity`."""
+        return {
+            "sha256": self.sha256,
+            "section": self.section,
+            "name": self.name.lower(),
+            "ports": self.ports,
+            "states": self.states,
+            "parameter": self.parameter.lower(),
+            "v_gate": self.v_gate,
+            "v_state": self.v_state,
+            "gate_line": self.gate_line,
+        }
 
     @property
     def by_parameters(self) -> bool:

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 from netlists.arrays import FloatArray
 from netlists.errors import InputError
 
+SMALLEST, LARGEST = 1e-6, 1e18  # ohm of a memory; beyond, a double resolves no tile
+
 
 def require_positive(owner: str, **values: float) -> None:
     """Raise `InputError` naming the first value that is not a positive finite number."""
@@ -50,6 +52,12 @@ class Rram(ABC):
     def __post_init__(self) -> None:
         owner = type(self).__name__
         require_positive(owner, r_lrs=self.r_lrs, r_hrs=self.r_hrs)
+        for name in ("r_lrs", "r_hrs"):
+            if not SMALLEST <= getattr(self, name) <= LARGEST:
+                raise InputError(
+                    f"{owner}: {name}={getattr(self, name)!r} ohm is no memory's; give a value "
+                    f"from {SMALLEST:g} to {LARGEST:g}."
+                )
         if self.r_lrs >= self.r_hrs:
             raise InputError(
                 f"{owner}: r_lrs={self.r_lrs!r} must be below r_hrs={self.r_hrs!r}; "

@@ -1,8 +1,11 @@
+import contextlib
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from circuitsim import (
     Calibration,
@@ -103,6 +106,10 @@ def test_saved_and_loaded_calibrations_are_equal(family, tmp_path):
     for text, words in [
         (json.dumps(content | {"format": "xbarverify-surface-1"}), "recalibrate"),
         (json.dumps({k: v for k, v in content.items() if k != "tiles"}), "is damaged"),
+        (json.dumps(content | {"program": "0.0.1"}), "version 0.0.1 of the program"),
+        (json.dumps(content | {"on_target": False}), "not what was written"),
+        (json.dumps(content).replace(repr(family.surfaces[0].full_scale), "NaN"), "NaN is no"),
+        (json.dumps(content).replace(repr(family.surfaces[0].full_scale), "1.0"), "not what was"),
         ("[", "not a readable calibration"),
         ("[]", "format None"),
     ]:
@@ -111,6 +118,32 @@ def test_saved_and_loaded_calibrations_are_equal(family, tmp_path):
             Calibration.load(tmp_path / "bad.json")
     with pytest.raises(InputError, match="not a readable calibration"):
         Calibration.load(tmp_path / "none.json")
+
+
+def test_tiles_without_a_solution_are_kept_and_surfaces_without_numbers_are_not(family, tmp_path):
+    failed = replace(family.tiles[0], max=np.nan, p99=np.inf, outcome="DIVERGED")
+    replace(family, tiles=(failed,)).save(tmp_path / "cell.json")
+    [back] = Calibration.load(tmp_path / "cell.json").tiles
+    assert np.isnan(back.max) and not back.on_target and back.outcome == "DIVERGED"
+    surface = replace(family.surfaces[0], full_scale=np.nan)
+    with pytest.raises(InputError, match="holds a value that is no number"):
+        replace(family, surfaces=(surface,)).save(tmp_path / "bad.json")
+    assert not (tmp_path / "bad.json").exists()
+
+
+@given(data=st.data())
+def test_any_damage_to_a_calibration_is_noticed(family, tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("cell") / "cell.json"
+    family.save(path)
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(content[: data.draw(st.just(len(content)) | st.integers(0, place))]))
+    with contextlib.suppress(InputError):
+        loaded = Calibration.load(path)
+        for here, there in zip(family.surfaces, loaded.surfaces, strict=True):
+            assert (here(0.2, 0.1, 3e-5), here.cell_id) == (there(0.2, 0.1, 3e-5), there.cell_id)
+        assert loaded.tiles == family.tiles
 
 
 @pytest.mark.parametrize("rram", [OhmicRram(), SinhRram()], ids=["ohmic", "sinh"])

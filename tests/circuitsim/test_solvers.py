@@ -4,6 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitsim import SOLVERS, compare, effective_conductance, solve
+from circuitsim.linear.nodal import NodalFactorisation
+from circuitsim.solution import solution_of_circuit
 from netlists import (
     Drive,
     FaultMap,
@@ -13,6 +15,7 @@ from netlists import (
     Tile,
     TileSpec,
     Wires,
+    build_circuit,
     inject,
 )
 from tests import oracles
@@ -195,3 +198,16 @@ def test_a_stuck_map_in_the_netlist_is_the_one_in_the_operator():
     spice = solve(tile, each_row, solver="ngspice").i_out / spec.v_read
     assert_close(effective_conductance(tile).T, spice, 1e-6)
     assert spice[1, 2] > 4 * 2e-5 and spice[3, 0] < 2e-5
+
+
+def test_voltages_that_break_kirchhoff_s_law_show_as_a_residual():
+    linear = build_circuit(random_tile(3, 4, 1), Drive(v=[0.1, 0.2, 0.15]))
+    factorised = NodalFactorisation(linear)
+    v = factorised.voltages(linear.sources.v)
+    i = factorised.source_currents(v)
+    assert solution_of_circuit(linear, v, i, solver="x", timings={}).kcl_residual <= 1e-9
+    inner = linear.nodes.index("x_1_2")
+    moved = v.copy()
+    moved[:, inner] += 1e-3
+    found = solution_of_circuit(linear, moved, i, solver="x", timings={}).kcl_residual
+    assert found > 1e-3

@@ -84,6 +84,11 @@ def test_realised_rates_are_the_requested_ones(total, ocr):
     assert faults.requested == rates
 
 
+def test_the_open_close_ratio_is_stuck_hrs_to_stuck_lrs():
+    rates = FaultRates.from_ocr(0.4, 3.0)
+    assert (rates.stuck_lrs, rates.stuck_hrs) == pytest.approx((0.1, 0.3))
+
+
 def test_same_seed_same_map_other_seed_other_map():
     rates = FaultRates(stuck_lrs=0.1, stuck_hrs=0.1)
     a, b, c = (sample_faults(spec(), rates, rng=rng(s)).sha256 for s in (1, 1, 2))

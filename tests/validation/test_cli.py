@@ -39,6 +39,15 @@ images = 20
 [audit]
 samples = 0
 """
+OWN = 'name = "t"\n[network]\nmake = "{}"\ndata = "{}"\n[faults]\nrates = [0.1]\n'
+WRITE = """
+name = "w"
+[cell]
+memory = "vteam"
+[write]
+set = { height = 1.0, width = 1e-6, edge = 1e-8 }
+reset = { height = -1.0, width = 1e-6, edge = 1e-8 }
+"""
 NAMED = 'name = "t"\n[network]\nname = "lenet-mnist"\n[faults]\nrates = [0.1]\n'
 
 
@@ -69,7 +78,58 @@ BAD = [
     ("solve", TILE.replace("rows = 4", "rwos = 4"), "unknown key 'tile.rwos'"),
     ("solve", TILE.replace("rows = 4", "rows = 0"), "tile.rows = 0"),
     ("solve", "[tile]\nr_row_segment = -1.0\n", "r_row_segment="),
-    ("solve", "[tile]\nr_col_segment = nan\n", "r_col_segment="),
+    ("solve", "[tile]\nr_col_segment = nan\n", "tile.r_col_segment = nan"),
+    ("solve", "[tile]\nr_row_segment = inf\n", "tile.r_row_segment = inf"),
+    ("solve", "[tile]\nr_row_segment = 1e-310\n", "r_row_segment=1e-310 ohm is beyond"),
+    ("solve", "[tile]\nr_driver = 1e300\n", "r_driver=1e+300 ohm is beyond"),
+    ("solve", "[tile]\nv_read = 1e-320\n", "v_read=1e-320"),
+    ("solve", "[tile]\nrows = 100000\n", "tile.rows = 100000"),
+    ("solve", TILE + "r_lrs = 1e-310\n", "r_lrs=1e-310 ohm is no memory's"),
+    ("solve", TILE + "r_hrs = inf\n", "cell.r_hrs = inf"),
+    ("solve", TILE + "[drive]\nbatch = 1e9\n", "drive.batch = 1000000000"),
+    ("solve", "[tile]\nrows=1024\ncols=1024\n[drive]\nbatch = 1000\n", "take at most 64"),
+    ("solve", TILE + "[drive]\nseed = -1\n", "drive.seed = -1"),
+    ("solve", TILE + "[faults]\nseed = -1\n", "faults.seed = -1"),
+    ("solve", TILE + "[program]\nseed = -1\n", "program.seed = -1"),
+    ("solve", TILE + "[defects]\nseed = -1\n", "defects.seed = -1"),
+    ("solve", TILE + "[defects]\nr_short = inf\n", "defects.r_short = inf"),
+    ("solve", TILE + BRIDGE.format("row", 0).replace("1.0", "1e-310"), "for a perfect short"),
+    ("solve", TILE + "[program]\nfile = '/dev/zero'\n", "a folder, a pipe or a device"),
+    ("solve", TILE + "[drive]\nfile = 'bad.toml'\n", "is not a readable .npy file"),
+    ("solve", TILE + "[drive]\nfile = 'many.npz'\n", "is not a readable .npy file"),
+    ("solve", "a = " + "[" * 5000, "is not TOML"),
+    ("solve", "a = " + "1" * 5000, "is not TOML"),
+    ("calibrate", "[verify]\nseed = -1\n", "verify.seed = -1"),
+    ("calibrate", "[verify]\ntiles = 1_000_000\n", "verify.tiles = 1000000"),
+    ("calibrate", "[range]\nlevels = []\n", "range.levels"),
+    ("calibrate", "[range]\nv_high = inf\n", "range.v_high = inf"),
+    (
+        "calibrate",
+        "[cell]\nkind = 'subckt'\npath = 'a\\u0000b'\n".replace("'a", '"a').replace("b'", 'b"'),
+        "cell.path",
+    ),
+    ("evaluate", CAMPAIGN.replace('name = "t"', 'name = ".."'), "name = '..'"),
+    ("evaluate", CAMPAIGN.replace('name = "t"', 'name = "."'), "name = '.'"),
+    ("evaluate", CAMPAIGN.replace("chips = 2", "chips = 1e8"), "faults.chips = 100000000"),
+    (
+        "evaluate",
+        CAMPAIGN.replace("chips = 2", "chips = 100_000").replace(
+            "[0.1]", str([k / 100 for k in range(50)])
+        ),
+        "tasks, more than",
+    ),
+    ("evaluate", CAMPAIGN.replace("rates = [0.1]", "rates = []"), "faults.rate"),
+    ("evaluate", CAMPAIGN.replace("rates = [0.1]", "seed = -1"), "faults.seed = -1"),
+    ("evaluate", CAMPAIGN + "seed = -1\n", "audit.seed = -1"),
+    ("evaluate", CAMPAIGN + "[mapping]\nlayers = []\n", "mapping.layers"),
+    ("evaluate", CAMPAIGN.replace("[8]", "[1_000_000_000]"), "network.hidden.0 = 1000000000"),
+    ("evaluate", CAMPAIGN.replace("rows = 16", "rows = 1_000_000"), "tile.rows = 1000000"),
+    ("evaluate", OWN.format(":", "a:b"), "network.make = ':'"),
+    ("evaluate", OWN.format("a:b", ":"), "network.data = ':'"),
+    ("program", WRITE.replace('"w"', '".."'), "name = '..'"),
+    ("program", WRITE + "[array]\nseed = -1\n", "array.seed = -1"),
+    ("program", WRITE + "[array]\ndevices = 1e12\n", "array.devices = 1000000000000"),
+    ("program", WRITE.replace("1e-8", "inf"), "write.set.edge = inf"),
     ("solve", TILE + "[faults]\nrate = 1.5\n", "faults.rate = 1.5"),
     ("solve", TILE + "[faults]\nocr = -1.0\nrate = 0.1", "ocr=-1.0"),
     ("solve", TILE + "[defects]\nopen_row = [[9, 9]]\n", "open_row: (9, 9) lies off a 4x3 tile"),
@@ -100,10 +160,54 @@ BAD = [
 ]
 
 
+PLAN = "[network]\nmake = 'lenet'\ninput = [1, 28, 28]\n"
+BAD_PLANS = [
+    (PLAN.replace("lenet", ":"), "network.make = ':'"),
+    (PLAN + "seed = -1\n", "network.seed = -1"),
+    (PLAN.replace("[1, 28, 28]", "[100000, 100000]"), "must have at most"),
+    (PLAN.replace("[1, 28, 28]", "[]"), "network.input"),
+    (PLAN + "[mapping]\nadc_headroom = inf\n", "mapping.adc_headroom = inf"),
+    (PLAN + "[mapping]\nfit_inputs = 1e9\n", "mapping.fit_inputs = 1000000000"),
+    (PLAN + "[tile]\ncols = 1e6\n", "tile.cols = 1000000"),
+]
+
+
+@pytest.mark.parametrize("command", ["map", "extract", "audit", "cost"])
+@pytest.mark.parametrize("text, words", BAD_PLANS, ids=[words for _, words in BAD_PLANS])
+def test_bad_plans_get_one_sentence(xbarverify, tmp_path, command, text, words):
+    output = ["--operators", tmp_path / "kept"] if command == "extract" else []
+    plan = write(tmp_path / "plan.toml", text)
+    code, _, error = xbarverify(command, tmp_path / "none.safetensors", plan, *output)
+    assert code == 2 and words in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(xbarverify, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    code, _, error = xbarverify("solve", tmp_path / "pipe")
+    assert code == 2 and "a folder, a pipe or a device" in error
+
+
+@pytest.mark.ngspice
+def test_ngspice_s_patience_is_an_option(xbarverify, tmp_path, monkeypatch):
+    monkeypatch.setenv("XBARVERIFY_NGSPICE_TIMEOUT", "600")
+    file = write(tmp_path / "t.toml", "[tile]\nrows = 100\ncols = 100\n[cell]\nkind = '1t1r'\n")
+    words = ("solve", file, "--solver", "ngspice", "--timeout")
+    code, _, error = xbarverify(*words, "0.01")
+    assert code == 1 and "no answer within 0.01 s" in error and "--timeout" in error
+    code, _, _ = xbarverify(*words, "300")
+    assert code == 0
+    monkeypatch.setenv("XBARVERIFY_NGSPICE_TIMEOUT", "soon")
+    code, _, error = xbarverify(*words[:-1])
+    assert code == 2 and "XBARVERIFY_NGSPICE_TIMEOUT='soon'" in error
+
+
 @pytest.mark.parametrize("command, text, words", BAD, ids=[b[2] for b in BAD])
 def test_bad_files_get_one_sentence_and_exit_code_2(xbarverify, tmp_path, command, text, words):
     np.save(tmp_path / "g.npy", np.ones((2, 2)))
-    code, _, error = xbarverify(command, write(tmp_path / "bad.toml", text))
+    np.savez(tmp_path / "many.npz", a=np.ones(2))
+    output = ["-o", tmp_path / "out.json"] if command == "calibrate" else []
+    code, _, error = xbarverify(command, write(tmp_path / "bad.toml", text), *output)
     assert code == 2 and words in error
     assert "Traceback" not in error and len(error.strip().splitlines()) == 1
 

@@ -108,7 +108,7 @@ def test_plans_take_samples_and_functions_of_ones_own(tmp_path):
         ({"make": "nnmap.models:NAMES"}, "cannot be found"),
         ({"arguments": {"depth": 3}}, "do not fit lenet"),
         ({"arguments": {"width": 2.0}}, "does not fit Sequential"),
-        ({"sample": "missing.npy"}, "is no .npy file"),
+        ({"sample": "missing.npy"}, "is not a readable .npy file"),
         ({"sample": "x.npy", "input": [1, 28, 28]}, "has shape"),
     ],
 )

@@ -1,5 +1,6 @@
 """Studies: the same chips in every condition, in Python and from TOML."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from netlists import InputError, OneR, TileSpec, Wires
+from netlists import InputError, OneR, SubcktCell, TileSpec, Wires
 from netlists.faults import FaultRates
 from nnmap import Chip, Dataset, Fidelity, MappingPlan
 from nnmap.measures.measure import Accuracy
@@ -16,9 +17,10 @@ from nnmap.mitigations import BatchNormReestimation, RowAssignment
 from validation.campaign.store import Store
 from validation.condition import Condition
 from validation.precision import Precision
+from validation.runner import TaskRunner
 from validation.sources import Given, identify
 from validation.study import STORE, Study
-from validation.study_of_file import study_of
+from validation.study_of_file import chip_of, study_of
 
 
 def small_source():
@@ -200,3 +202,61 @@ def test_a_network_and_data_of_one_s_own(tiny, tmp_path):
     results = study.run(tmp_path / "out", workers=2)
     assert results.summary.failed == 0 and results.summary.ran == 8
     assert set(results.table()["images"]) == {10}
+
+
+@pytest.mark.ngspice
+def test_a_kit_that_is_edited_in_mid_campaign_ends_it(tmp_path):
+    path = tmp_path / "cell.sp"
+    text = ".subckt cell a b g=1e-5\nr1 a m {1/g}\nr2 m b 100\n.ends\n"
+    path.write_text(text)
+    cell = SubcktCell(
+        path=path,
+        name="cell",
+        ports={"drive": "a", "sense": "b"},
+        states={"lrs": 1e-4, "hrs": 1e-6},
+    )
+    study = small_study()
+    [base, *_] = study.conditions
+    plan = replace(base.plan, spec=replace(base.plan.spec, cell=cell))
+    condition = replace(base, plan=plan, fidelity=Fidelity.LINEAR)
+    study = replace(study, conditions=(condition,), chips=4)
+
+    @contextmanager
+    def progress(title, total):
+        settled = []
+
+        def done(more):
+            settled.append(more)
+            if title == "chips" and sum(settled) == 2:
+                path.write_text(text.replace("100", "200"))
+
+        yield done
+
+    with pytest.raises(InputError, match=r"cell.sp has changed or gone"):
+        study.run(tmp_path, progress=progress)
+    with Store(tmp_path / "small" / STORE) as store:
+        assert len(store.draws()) == 2
+        assert all(draw.result.failure is None for draw in store.draws())
+    path.write_text(text)
+    assert study.run(tmp_path).summary.ran == 2
+
+
+def test_every_chip_of_a_campaign_has_faults_of_its_own():
+    study = small_study()
+    [condition, *_] = study.conditions
+    chips = [condition.chip_of(number) for number in range(3)]
+    assert [chip.number for chip in chips] == [0, 1, 2]
+    runner = TaskRunner(sources=dict(study.sources))
+    setups = [runner.deployed(condition, number)[0] for number in range(3)]
+    assert [setup.chip for setup in setups] == chips
+    maps = set()
+    for setup in setups:
+        [name, *_] = setup.network.programmes
+        maps.add(setup.chip.tile(name, setup.network.programmes[name], 0).faults.sha256)
+    assert len(maps) == 3
+
+
+def test_a_campaign_s_chips_have_the_ratio_that_its_file_asks_for(tiny):
+    file = tiny({"faults": {"rates": [0.4], "ocr": 3.0}}).common
+    rates = chip_of(file).rates
+    assert (rates.stuck_lrs, rates.stuck_hrs) == pytest.approx((0.1, 0.3))

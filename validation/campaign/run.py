@@ -65,6 +65,7 @@ def run_campaign(
     *,
     backend: Backend,
     stop: StopRule | None = None,
+    guard: Callable[[], None] = lambda: None,
     on_done: Callable[[int], None] = lambda settled: None,
 ) -> Summary:
     """Run what the store lacks.
@@ -74,6 +75,7 @@ def run_campaign(
     stop: asked after every result; a condition that it is satisfied with takes no more chips. It
     sees each condition's results in the order of chip numbers, without gaps but for failures, so
     what it says depends neither on the backend nor on what finished first.
+    guard: called before a result is kept; what it raises ends the run, and the result is not kept.
     on_done: hears how many more tasks are settled, those kept and not needed included.
     An interrupt passes through; what had finished is kept. Raises InputError when the store cannot
     be written or gives other numbers than a task did before, and what the backend raises.
@@ -91,6 +93,7 @@ def run_campaign(
         return progress.summary(kept=len(have), ran=0, reasons=reasons)
     with closing(backend.outcomes(runner, progress.needed(open_tasks))) as outcomes:
         for task, result in outcomes:
+            guard()
             store.put(task, result)
             if result.failure is None:
                 ran += 1

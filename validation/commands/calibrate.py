@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from circuitsim import Calibration, calibrate_cell, verify
-from validation.commands.terminal import TomlFile, bar, err, out, writing
+from validation.commands.terminal import Timeout, TomlFile, Trust, bar, err, out, writing
 from validation.files.base import read_toml
 from validation.files.cell_file import CellFile
 from validation.report.calibration_page import write_calibration_report
@@ -21,9 +21,11 @@ def command(
     check_tiles: Annotated[
         bool, typer.Option("--verify/--no-verify", help="solve random tiles in ngspice too")
     ] = True,
+    trust: Trust = False,
+    timeout: Timeout = None,
 ) -> None:
     """Calibrate a transistor cell in ngspice; write its surfaces and a page about them."""
-    config = read_toml(file, CellFile)
+    config = read_toml(file, CellFile, trust=trust)
     cell = config.cell.build()
     volts, gates = config.range, config.range.v_gate or (config.cell.v_gate,)
     tiles = config.verify.tiles if check_tiles else 0

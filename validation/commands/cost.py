@@ -6,7 +6,7 @@ import numpy as np
 import typer
 
 from nnmap import Fidelity, array_power, cost, figures, workload
-from validation.commands.terminal import Checkpoint, TomlFile, out
+from validation.commands.terminal import Checkpoint, TomlFile, Trust, out
 from validation.files.base import read_toml
 from validation.files.plan_file import PlanFile
 from validation.mapping import mapped_checkpoint
@@ -16,10 +16,13 @@ def command(
     checkpoint: Checkpoint,
     plan: TomlFile,
     source: Annotated[str, typer.Option("--figures", help="isaac or remeco")] = "isaac",
+    trust: Trust = False,
 ) -> None:
     """Area, energy and latency of an inference: published figures, and the tiles as solved."""
     published = figures(source)
-    mapped, sample = mapped_checkpoint(checkpoint, read_toml(plan, PlanFile), beside=plan.parent)
+    mapped, sample = mapped_checkpoint(
+        checkpoint, read_toml(plan, PlanFile, trust=trust), beside=plan.parent
+    )
     work = workload(mapped.on(), sample[:1])
     out.print(str(cost(work, published)), highlight=False, soft_wrap=True)
     solved = mapped.on(fidelity=Fidelity.LINEAR)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from validation.commands.terminal import TomlFile, bar, err, interruptible, out
+from validation.commands.terminal import Timeout, TomlFile, Trust, bar, err, interruptible, out
 from validation.dry_run import dry_run
 from validation.evaluate import Evaluation, evaluate
 from validation.files.study_file import read_study
@@ -27,6 +27,8 @@ def command(
     dry: Annotated[
         bool, typer.Option("--dry-run", help="say what it takes, run next to nothing")
     ] = False,
+    trust: Trust = False,
+    timeout: Timeout = None,
 ) -> None:
     """Run, or continue, a study: network, faults, mitigations, circuit, audit, report."""
     given = {
@@ -34,7 +36,7 @@ def command(
         "scheduler": scheduler,
     }  # fmt: skip
     chosen = [f"run.{key}={value}" for key, value in given.items() if value is not None]
-    grid = read_study(file, [*(settings or []), *chosen])
+    grid = read_study(file, [*(settings or []), *chosen], trust=trust)
     if dry:
         out.print(str(dry_run(grid, progress=bar)), highlight=False, soft_wrap=True)
         return

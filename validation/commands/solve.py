@@ -9,7 +9,7 @@ from rich.table import Table
 
 from circuitsim import Calibration, compare, solve
 from netlists import build_circuit, check
-from validation.commands.terminal import TomlFile, out
+from validation.commands.terminal import Timeout, TomlFile, Trust, out
 from validation.files.base import read_toml
 from validation.files.tile_file import TileFile, build_tile
 
@@ -22,9 +22,11 @@ def command(
     calibrated: Annotated[
         Path | None, typer.Option("--surface", help="what `calibrate` wrote for this cell")
     ] = None,
+    trust: Trust = False,
+    timeout: Timeout = None,
 ) -> None:
     """Solve a tile; with two solvers, print how far they agree."""
-    tile, drive = build_tile(read_toml(file, TileFile), beside=file.parent)
+    tile, drive = build_tile(read_toml(file, TileFile, trust=trust), beside=file.parent)
     surface = None if calibrated is None else Calibration.load(calibrated).of(tile.spec.cell)
     floating = check(build_circuit(tile, drive)).floating
     if floating:

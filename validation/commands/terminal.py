@@ -1,5 +1,6 @@
 """What verbs share: where they print, how they show progress, and arguments of one meaning."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +10,36 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from circuitsim.spice.session import TIMEOUT
 from netlists import InputError
 
 out = Console()
 err = Console(stderr=True)
 TomlFile = Annotated[Path, typer.Argument(help="TOML file", show_default=False)]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="let the cell's SPICE files run commands and load code, with your rights"
+    ),
+]
+
+
+def _set_timeout(seconds: float | None) -> float | None:
+    if seconds is not None:
+        os.environ[TIMEOUT] = repr(seconds)  # where worker processes find it too
+    return seconds
+
+
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        help="seconds that ngspice may take for one deck; 600 where left out",
+        callback=_set_timeout,
+        min=0.001,
+        max=1e7,
+    ),
+]
 Checkpoint = Annotated[
     Path, typer.Argument(help=".safetensors, or what torch.save wrote", show_default=False)
 ]

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from circuitsim.verification import TILES
-from validation.files.base import Section
+from validation.files.base import Section, Seed
 from validation.files.cell_section import OneCell
 
 
@@ -19,8 +19,11 @@ class RangeSection(Section):
 
     v_low: float = 0.0
     v_high: float = 0.2
-    v_gate: tuple[float, ...] = ()
-    levels: Annotated[int, Field(ge=2, le=64)] | tuple[float, ...] = 2
+    v_gate: tuple[float, ...] = Field(default=(), max_length=64)
+    levels: (
+        Annotated[int, Field(ge=2, le=64)]
+        | Annotated[tuple[float, ...], Field(min_length=1, max_length=64)]
+    ) = 2
 
 
 class VerifySection(Section):
@@ -28,8 +31,8 @@ class VerifySection(Section):
     voltage.
     """
 
-    tiles: int = Field(default=TILES, ge=0)
-    seed: int = 0
+    tiles: int = Field(default=TILES, ge=0, le=1000)
+    seed: Seed = 0
 
 
 class CellFile(OneCell):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from circuitsim.cells.calibrate_secant import measure_states
 from netlists import (
@@ -31,7 +31,9 @@ MEMORIES: dict[str, type[Rram]] = {
 }
 CellKind = Literal["1r", "1t1r", "1t2r", "subckt"]
 # Keys that one family of kinds has and the other has not.
-OF_SUBCKT = frozenset({"path", "section", "name", "ports", "states", "parameter", "osdi"})
+OF_SUBCKT = frozenset(
+    {"path", "section", "name", "ports", "states", "parameter", "osdi", "libraries"}
+)
 OF_BUILT_IN = frozenset({"memory", "transistor", "r_lrs", "r_hrs", "drive_line"})
 
 
@@ -39,8 +41,9 @@ class CellSection(Section):
     """[cell]: the memory's model and two states in ohm, and how it is accessed.
 
     r_lrs, r_hrs: left out, they are the model's own.
-    For kind = "subckt", the fields of `netlists.SubcktCell`: path and osdi (relative to the TOML
-    file), section, name, ports, states, parameter, v_gate, gate_line.
+    For kind = "subckt", the fields of `netlists.SubcktCell`: path, osdi and libraries (relative to
+    the TOML file), section, name, ports, states, parameter, v_gate, gate_line. A file cannot grant
+    trust to itself: that is the caller's, `--trust`. `osdi` is machine code and needs it.
     """
 
     kind: CellKind = "1t1r"
@@ -58,11 +61,25 @@ class CellSection(Section):
     states: dict[str, float | dict[str, float]] | None = None
     parameter: str = "g"
     osdi: str | None = None
+    libraries: tuple[str, ...] = ()
+    _trust: bool = PrivateAttr(default=False)
 
     @field_validator("path", "osdi")
     @classmethod
     def _beside_the_file(cls, path: str | None, info: ValidationInfo) -> str | None:
         return beside_file(path, info.context)
+
+    @field_validator("libraries")
+    @classmethod
+    def _folders_beside_the_file(
+        cls, folders: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        return tuple(str(beside_file(folder, info.context)) for folder in folders)
+
+    @model_validator(mode="after")
+    def _as_the_caller_trusts(self, info: ValidationInfo) -> Self:
+        self._trust = bool((info.context or {}).get("trust"))
+        return self
 
     def _subckt(self) -> SubcktCell:
         needed = ("path", "name", "ports", "states")
@@ -70,6 +87,11 @@ class CellSection(Section):
         if missing:
             raise InputError(f"[cell] kind = 'subckt' needs {', '.join(map(repr, missing))}.")
         assert self.path and self.name and self.ports and self.states
+        if self.osdi is not None and not self._trust:
+            raise InputError(
+                f"[cell] osdi = {self.osdi!r} is machine code, which ngspice would run with your "
+                "rights; where you trust it, pass --trust."
+            )
         cell = SubcktCell(
             path=Path(self.path),
             section=self.section,
@@ -80,6 +102,8 @@ class CellSection(Section):
             v_gate=self.v_gate,
             gate_line=self.gate_line,
             osdi=None if self.osdi is None else Path(self.osdi),
+            libraries=tuple(map(Path, self.libraries)),
+            trust=self._trust,
         )
         return measure_states(cell)
 

@@ -15,7 +15,7 @@ from netlists.variation import (
     RetentionDrift,
     Variation,
 )
-from validation.files.base import Section
+from validation.files.base import Section, Seed
 from validation.files.kind_section import KindSection
 from validation.files.tile_section import Rate
 
@@ -26,6 +26,9 @@ VARIATIONS: dict[str, type[Variation]] = {
     "programming_error": ProgrammingError,
     "retention_drift": RetentionDrift,
 }
+
+
+MOST_CHIPS = 100_000  # of one point; more is taken for a slip
 
 
 class StuckSection(Section):
@@ -55,8 +58,8 @@ class FaultsSection(Section):
     stuck_at: Rate = 0.0
     stuck_lrs: StuckSection | None = None
     stuck_hrs: StuckSection | None = None
-    chips: int = Field(default=8, ge=2)
-    seed: int = Field(default=0, ge=0)
+    chips: int = Field(default=8, ge=2, le=MOST_CHIPS)
+    seed: Seed = 0
     pattern: Literal["independent", "rows", "columns", "clusters"] = "independent"
     pattern_share: Rate = 1.0
     cluster_radius: float = Field(default=2.0, gt=0.0, allow_inf_nan=False)

@@ -7,7 +7,7 @@ from pydantic import Field, PlainValidator
 
 from netlists import Bridge, DefectRates, Defects, TileSpec, sample_defects
 from netlists.defect_rates import R_SHORT
-from validation.files.base import Section
+from validation.files.base import Section, Seed
 from validation.files.tile_section import Rate
 
 Places = tuple[tuple[int, int], ...]
@@ -53,7 +53,7 @@ class DefectsSection(Section):
     bridge_cell: Rate = 0.0
     r_bridge: float = Field(default=100.0, ge=0)
     r_short: float = Field(default=R_SHORT, ge=0)
-    seed: int = 0
+    seed: Seed = 0
 
     def build(self, spec: TileSpec) -> Defects | None:
         """Listed and drawn defects of a tile, None without any; InputError where one cannot be."""

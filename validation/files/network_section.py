@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, ValidationInfo, field_validator
 
-from validation.files.base import Section, beside_file, tag
-from validation.files.own_code import REFERENCE
+from validation.files.base import Section, Seed, beside_file, tag
+from validation.files.own_code import checked_reference
 
 if TYPE_CHECKING:  # torch takes seconds to import, and reading a file does without it
     from nnmap import Recipe
@@ -40,11 +40,11 @@ class PerceptronSection(Section):
     """A binary-weight perceptron that the study trains; `activations` lists several."""
 
     dataset: Literal["digits", "mnist", "fashion"]
-    hidden: tuple[Annotated[int, Field(ge=1)], ...]
+    hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...]
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
-    epochs: int = Field(default=10, ge=1)
+    epochs: int = Field(default=10, ge=1, le=100_000)
     lr: float = Field(default=0.01, gt=0, allow_inf_nan=False)
-    seed: int = 0
+    seed: Seed = 0
 
     def recipe(self) -> "Recipe":
         """How it is trained."""
@@ -54,7 +54,10 @@ class PerceptronSection(Section):
 
 
 class OwnSection(Section):
-    """A network and data of one's own. A study of it runs the functions that it names.
+    """A network and data of one's own.
+
+    `make` and `data` run code of the file's folder with your rights: run a study of a stranger only
+    if you would run their program.
 
     make, data: "package.module:function", importable from the file's folder. `make` takes
     `arguments` by name and gives a torch module; it may also name one of the toolkit's networks.
@@ -72,10 +75,7 @@ class OwnSection(Section):
     @field_validator("make", "data")
     @classmethod
     def _refers_to_a_function(cls, given: str, info: ValidationInfo) -> str:
-        of_the_toolkit = info.field_name == "make" and given.isidentifier()
-        if not of_the_toolkit and not REFERENCE.fullmatch(given):
-            raise ValueError("must be of the form 'package.module:function'")
-        return given
+        return checked_reference(given, toolkit=info.field_name == "make")
 
     @field_validator("checkpoint")
     @classmethod

@@ -20,6 +20,18 @@ from typing import Any
 from netlists.errors import InputError
 
 REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+def checked_reference(given: str, *, toolkit: bool = True) -> str:
+    """The text of a `make` or `data`; raises ValueError unless it is "package.module:function".
+
+    toolkit: whether the bare name of one of the toolkit's networks will do.
+    """
+    if not (toolkit and given.isidentifier()) and not REFERENCE.fullmatch(given):
+        raise ValueError("must be of the form 'package.module:function'")
+    return given
+
+
 _OWN: dict[Path, dict[str, ModuleType]] = {}  # by folder, the modules that were imported from it
 
 

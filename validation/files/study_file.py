@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from netlists.errors import InputError
 from netlists.variation import Variation
-from validation.files.base import findings, read_table
+from validation.files.base import Name, findings, read_table
 from validation.files.cell_section import OF_BUILT_IN, OF_SUBCKT, OneCell
 from validation.files.chip_sections import (
     DefectRatesSection,
@@ -56,10 +56,13 @@ OTHERWISE = {
 }
 
 
+MOST_TASKS = 1_000_000  # points times chips of a study; more is taken for a slip
+
+
 class StudyFile(OneCell):
     """One point of a study: every key has one value, and one variant is chosen."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: Name
     reference: str | None = None
     network: NetworkSection
     tile: TileSection = TileSection()
@@ -112,13 +115,18 @@ class StudyGrid:
         return self.points[0].file
 
 
-def read_study(path: str | Path, settings: Sequence[str] = ()) -> StudyGrid:
+def read_study(path: str | Path, settings: Sequence[str] = (), *, trust: bool = False) -> StudyGrid:
     """Read a study; `settings` are "key=value" and overrule the file.
 
+    trust: whether SPICE files that it names may run commands.
     Raises InputError with the key, the value and the mend.
     """
     return study_grid(
-        read_table(path), settings=settings, source=str(path), beside=Path(path).parent
+        read_table(path),
+        settings=settings,
+        source=str(path),
+        beside=Path(path).parent,
+        trust=trust,
     )
 
 
@@ -128,22 +136,31 @@ def study_grid(
     beside: Path,
     settings: Sequence[str] = (),
     source: str = "study",
+    trust: bool = False,
 ) -> StudyGrid:
     """The points of a study given as TOML reads it; file names in it count from `beside`.
 
-    source: what errors call it. Raises InputError with the key, the value and the mend.
+    source: what errors call it.  trust: see `read_study`.
+    Raises InputError with the key, the value and the mend.
     """
     for key in read_settings(settings):
         require_known(key.removeprefix("sweep."), StudyFile, also=(*SHORTHANDS, "sweep", "zip"))
     try:
         found: list[Point] = []
         for axes, content in _expanded(with_settings(raw, settings)):
-            file = _checked(content, beside, _change(found[-1].axes, axes) if found else "")
+            where = _change(found[-1].axes, axes) if found else ""
+            file = _checked(content, beside, where, trust)
             found.append(Point(axes=axes, file=file))
     except ValidationError as problem:
         raise InputError(f"{source}: {findings(problem)}.") from None
     except InputError as problem:
         raise InputError(f"{source}: {problem}") from None
+    chips = found[0].file.faults.chips
+    if chips * len(found) > MOST_TASKS:
+        raise InputError(
+            f"{source}: {len(found)} points of {chips} chips are {chips * len(found)} tasks, more "
+            f"than {MOST_TASKS}; take fewer chips or points."
+        )
     return StudyGrid(points=tuple(found), beside=beside.resolve())
 
 
@@ -190,9 +207,9 @@ def _change(before: Mapping[str, Scalar], axes: Mapping[str, Scalar]) -> str:
     return f" (at {', '.join(new)})"
 
 
-def _checked(content: Raw, beside: Path, where: str) -> StudyFile:
+def _checked(content: Raw, beside: Path, where: str, trust: bool) -> StudyFile:
     try:
-        file = StudyFile.model_validate(content, context={"beside": beside})
+        file = StudyFile.model_validate(content, context={"beside": beside, "trust": trust})
         if file.cell.kind != "subckt":  # whose states ngspice may have to measure
             tile_spec(file.tile, file.cell.build())
     except ValidationError as problem:

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from validation.files.base import Section
+from validation.files.base import Section, Seed
+from validation.files.chip_sections import MOST_CHIPS
 from validation.files.kind_section import KindSection
 
 
@@ -19,7 +20,7 @@ class MeasureSection(KindSection):
 
     kind: Literal["accuracy", "detection", "diagnosis", "write_error", "power", "cost"] = "accuracy"
     fidelity: Literal["ideal", "linear", "nonlinear"] = "linear"
-    images: int = Field(default=0, ge=0)
+    images: int = Field(default=0, ge=0, le=10_000_000)
 
 
 class PrecisionSection(Section):
@@ -31,14 +32,14 @@ class PrecisionSection(Section):
 
     half_width: float = Field(gt=0.0, allow_inf_nan=False)
     confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
-    max_chips: int = Field(default=1000, ge=2)
+    max_chips: int = Field(default=1000, ge=2, le=MOST_CHIPS)
 
 
 class AuditSection(Section):
     """[audit]: how many tile inputs of the run ngspice solves again."""
 
-    samples: int = Field(default=32, ge=0)
-    seed: int = Field(default=0, ge=0)
+    samples: int = Field(default=32, ge=0, le=100_000)
+    seed: Seed = 0
 
 
 class RunSection(Section):
@@ -50,7 +51,7 @@ class RunSection(Section):
     """
 
     out: str = "out"
-    workers: int = Field(default=1, ge=1)
-    threads: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1, le=1024)
+    threads: int = Field(default=1, ge=1, le=1024)
     device: str = Field(default="cpu", min_length=1)
     scheduler: str | None = Field(default=None, pattern=r"^(tcp|tls)://.+$")

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from netlists import Drive, FaultRates, InputError, Tile, inject, sample_faults
-from validation.files.base import Section
+from netlists import Drive, FaultRates, InputError, Tile, TileSpec, inject, sample_faults
+from validation.files.base import Section, Seed, read_array
 from validation.files.cell_section import OneCell
 from validation.files.defects_section import DefectsSection
 from validation.files.tile_section import Rate, TileSection, tile_spec
@@ -18,7 +18,7 @@ class ProgramSection(Section):
 
     file: str | None = None
     p_lrs: Rate = 0.5
-    seed: int = 0
+    seed: Seed = 0
 
 
 class TileFaultsSection(Section):
@@ -27,7 +27,7 @@ class TileFaultsSection(Section):
     rate: Rate = 0.0
     ocr: float = 1.0
     stuck_at: Rate = 0.0
-    seed: int = 0
+    seed: Seed = 0
 
     def rates(self) -> FaultRates:
         """The rates of memories stuck in each way."""
@@ -38,8 +38,8 @@ class DriveSection(Section):
     """[drive]: a .npy file of volts [batch, rows], or random binary inputs at the read voltage."""
 
     file: str | None = None
-    batch: int = Field(default=1, ge=1)
-    seed: int = 0
+    batch: int = Field(default=1, ge=1, le=1_000_000)
+    seed: Seed = 0
 
 
 class TileFile(OneCell):
@@ -52,11 +52,7 @@ class TileFile(OneCell):
     drive: DriveSection = DriveSection()
 
 
-def _array(path: Path, key: str) -> np.ndarray:
-    try:
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-    except (OSError, ValueError) as problem:
-        raise InputError(f"{key} = {str(path)!r} is not a readable .npy file: {problem}.") from None
+MOST_VOLTAGES = 2**27  # nodes times inputs of a solution, 1 GiB
 
 
 def build_tile(file: TileFile, *, beside: Path) -> tuple[Tile, Drive]:
@@ -67,7 +63,7 @@ def build_tile(file: TileFile, *, beside: Path) -> tuple[Tile, Drive]:
     spec = tile_spec(file.tile, file.cell.build())
     rram = spec.cell.rram
     if file.program.file:
-        g = _array(beside / file.program.file, "program.file")
+        g = read_array(beside / file.program.file, "program.file")
     else:
         on = np.random.default_rng(file.program.seed).random(spec.g_shape) < file.program.p_lrs
         g = np.where(on, rram.g_lrs, rram.g_hrs)
@@ -80,6 +76,18 @@ def build_tile(file: TileFile, *, beside: Path) -> tuple[Tile, Drive]:
     if defects is not None:
         tile = inject(tile, defects)
     if file.drive.file:
-        return tile, Drive(v=_array(beside / file.drive.file, "drive.file"))
+        v = read_array(beside / file.drive.file, "drive.file")
+        _require_room(spec, v.shape[0] if v.ndim == 2 else 1)
+        return tile, Drive(v=v)
+    _require_room(spec, file.drive.batch)
     bits = np.random.default_rng(file.drive.seed).integers(0, 2, (file.drive.batch, spec.rows))
     return tile, Drive(v=bits * spec.v_read)
+
+
+def _require_room(spec: TileSpec, inputs: int) -> None:
+    if 2 * spec.rows * spec.cols * inputs > MOST_VOLTAGES:
+        raise InputError(
+            f"drive.batch = {inputs} inputs of a {spec.rows}x{spec.cols} tile have "
+            f"{2 * spec.rows * spec.cols * inputs:.1e} node voltages, more than "
+            f"{MOST_VOLTAGES:.1e}; take at most {MOST_VOLTAGES // (2 * spec.rows * spec.cols)}."
+        )

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from circuitsim import WriteScheme
 from netlists import Pulse
-from validation.files.base import Section
+from validation.files.base import Name, Section, Seed
 from validation.files.cell_section import CellSection
 
 
@@ -28,9 +28,9 @@ class WriteSection(Section):
 
     set: PulseSection
     reset: PulseSection
-    levels: int = 16
+    levels: int = Field(default=16, ge=2, le=65_536)
     tolerance: float = 0.25
-    max_pulses: int = 300
+    max_pulses: int = Field(default=300, ge=1, le=1_000_000)
 
     def scheme(self) -> WriteScheme:
         """The toolkit's scheme."""
@@ -53,21 +53,21 @@ class SpreadSection(Section):
 class ArraySection(Section):
     """[array]: devices written to random levels, and how many of them ngspice checks (0: none)."""
 
-    devices: int = Field(default=4096, ge=2)
-    seed: int = 0
-    check: int = Field(default=64, ge=0)
+    devices: int = Field(default=4096, ge=2, le=10_000_000)
+    seed: Seed = 0
+    check: int = Field(default=64, ge=0, le=100_000)
 
 
 class WrittenNetworkSection(Section):
     """[network]: a network on chips written like the array, at IDEAL; 0 images are all of them."""
 
     name: Literal["lenet-mnist"]
-    chips: int = Field(default=5, ge=2)
+    chips: int = Field(default=5, ge=2, le=100_000)
     test_images: int = Field(default=0, ge=0)
     weight_bits: int = 8
     encoding: Literal["pair", "offset"] = "offset"
-    rows: int = Field(default=64, ge=1)
-    cols: int = Field(default=64, ge=1)
+    rows: int = Field(default=64, ge=1, le=1024)
+    cols: int = Field(default=64, ge=1, le=1024)
 
 
 class OutputSection(Section):
@@ -79,7 +79,7 @@ class OutputSection(Section):
 class WriteFile(Section):
     """An array to write: `xbarverify program`. The cell's v_gate is the gate's while writing."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: Name
     cell: CellSection
     write: WriteSection
     spread: SpreadSection = SpreadSection()

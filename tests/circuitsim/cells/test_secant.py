@@ -1,9 +1,21 @@
+import math
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from circuitsim import SecantModel, calibrate, linearise
 from circuitsim.cells.measure import measure_currents
-from netlists import InputError, OhmicRram, OneR, OneTransistorOneR, OneTransistorTwoR, Tile
+from netlists import (
+    InputError,
+    OhmicRram,
+    OneR,
+    OneTransistorOneR,
+    OneTransistorTwoR,
+    SubcktCell,
+    Tile,
+)
 from tests.strategies import random_tile
 from tests.tolerances import assert_close
 
@@ -56,3 +68,46 @@ def test_linear_cells_need_none():
         calibrate(OneR(), 0.2)
     tile = random_tile(2, 2, 1)
     assert isinstance(tile, Tile) and linearise(tile) is tile
+
+
+def test_a_changed_file_is_refused(tmp_path):
+    model = calibrate(OneTransistorOneR(), 0.2)
+    path = tmp_path / "cell.json"
+    model.save(path)
+    text = path.read_text()
+    value = repr(model.r_series[5])
+    for bad, words in [
+        (text.replace(value, repr(model.r_series[5] * 1.001)), "not what was written"),
+        (text.replace(value, "NaN"), "NaN is no number"),
+        (text.replace('"xbarverify-secant-3"', '"xbarverify-secant-2"'), "recalibrate"),
+        (text[:-10], "not a readable cell model"),
+        ("[]", "format None"),
+        (re.sub(r'"program": "[^"]*"', '"program": "0.0.1"', text), "version 0.0.1 of the program"),
+    ]:
+        path.write_text(bad)
+        with pytest.raises(InputError, match=words):
+            SecantModel.load(path)
+    with pytest.raises(InputError, match="not a readable cell model"):
+        SecantModel.load(tmp_path / "none.json")
+    with pytest.raises(InputError, match="no number"):
+        replace(model, r_series=(math.nan, *model.r_series[1:])).save(path)
+
+
+def test_a_moved_kit_keeps_its_model_and_a_changed_one_does_not(tmp_path):
+    tiles = []
+    for name, ohm in [("a", "1k"), ("b", "1k"), ("c", "2k")]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cell.sp").write_text(
+            f".subckt cell a b g=1e-5\nr1 a m {{1/g}}\nr2 m b {ohm}\n.ends\n"
+        )
+        cell = SubcktCell(
+            path=tmp_path / name / "cell.sp",
+            name="cell",
+            ports={"drive": "a", "sense": "b"},
+            states={"lrs": 1e-4, "hrs": 1e-6},
+        )
+        tiles.append(random_tile(2, 3, 1, cell=cell))
+    model = calibrate(tiles[0].spec.cell, 0.2)
+    assert_close(linearise(tiles[1], model=model).g, linearise(tiles[0], model=model).g, 1e-15)
+    with pytest.raises(InputError, match="recalibrate"):
+        linearise(tiles[2], model=model)

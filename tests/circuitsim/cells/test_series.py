@@ -17,6 +17,7 @@ def surface_of(*, bend=0.0, memory_on_drive=True):
     table = spline_coefficients(NMOS.current(low[:, None] + low, GATE, low[:, None]))
     return SeriesSurface(
         cell="",
+        cell_id="",
         netlist_sha256="",
         v_gate=GATE,
         v_low=0.0,

@@ -10,7 +10,7 @@ from circuitsim import (
     prepare,
     solve,
 )
-from circuitsim.linear.certificate import unit_drive_residual
+from circuitsim.linear.certificate import operator_residual, random_drives
 from circuitsim.linear.nodal import effective_conductance_sparse
 from netlists import (
     Drive,
@@ -139,7 +139,47 @@ def test_a_certificate_notices_what_is_wrong():
     g[5, 6] *= 1 + 1e-6
     prepared, changed = prepare(tile), prepare(Tile(spec=other.spec, g=g))
     object.__setattr__(changed, "linear", prepared.linear)
-    assert unit_drive_residual(prepared, (5,)) < 1e-12 < 1e-10 < unit_drive_residual(changed, (5,))
+    v = random_drives(12, 1, np.random.default_rng(0))
+    assert operator_residual(prepared, v) < 1e-12 < 1e-10 < operator_residual(changed, v)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (23, 14), (64, 96)])
+@pytest.mark.parametrize("how", ["entry", "row", "column", "NaN", "inf", "swapped", "zero"])
+def test_a_certificate_notices_a_wrong_entry_anywhere(shape, how):
+    """Any place, near or far from the terminals, and a part in a million of its column."""
+    tile = random_tile(*shape, 1, opens=0.01)
+    prepared = prepare(tile)
+    right = prepared.operator
+    rng = np.random.default_rng(2)
+    assert operator_residual(prepared, random_drives(shape[0], 1, rng)) < 1e-12
+    for _ in range(40):
+        col, row = (int(rng.integers(n)) for n in right.shape)
+        wrong = right.copy()
+        if how in ("NaN", "inf"):
+            wrong[col, row] = float(how)
+        elif how == "entry":
+            wrong[col, row] += 1e-6 * right[col].max()
+        elif how == "row":
+            wrong[:, row] *= 0.999
+        elif how == "column":
+            wrong[col] *= 1 + 1e-6
+        elif how == "zero":
+            wrong[:] = 0.0
+        else:
+            other = (row + 1) % shape[0]
+            wrong[:, [row, other]] = wrong[:, [other, row]]
+        if np.array_equal(wrong, right):
+            continue
+        v = random_drives(shape[0], 1, rng)
+        assert operator_residual(prepared, v, operator=wrong) > 1e-10, (col, row)
+
+
+def test_floating_tiles_have_no_residual():
+    open_wires = Wires(r_row_segment=np.inf, r_col_segment=1.0)
+    tile = Tile(spec=TileSpec(rows=3, cols=2, wires=open_wires), g=np.full((3, 2), 1e-4))
+    v = random_drives(3, 1, np.random.default_rng(0))
+    assert operator_residual(prepare(tile), v) == 0.0
+    assert operator_residual(prepare(tile), v, operator=np.full((2, 3), 1e-9)) == np.inf
 
 
 def test_a_rejected_operator_is_solved_again_and_said_so():

@@ -148,3 +148,17 @@ def test_a_process_that_loads_nothing_any_more_is_replaced(session, monkeypatch)
     monkeypatch.setattr(session, "_reply_to", lambda *_: {"error": "aren't any circuits loaded"})
     with pytest.raises(NgspiceError, match="circuits loaded"):
         session.sweep(DIVIDER, ["vin_0"], np.ones((1, 1)))
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("said", ["", "doAnalyses: iteration limit reached"])
+def test_a_sweep_that_stopped_before_its_end_is_refused(monkeypatch, said):
+    session = default_session()
+    reply = {"vectors": {"a": np.zeros(3), "time": np.array([0.0, 0.5])}, "klu": True, "said": said}
+    monkeypatch.setattr(session, "_ask", lambda *_: reply)
+    with pytest.raises(NgspiceError, match=said or "stopped before its end"):
+        session.sweep("", ["vin"], np.zeros((4, 1)))
+    with pytest.raises(NgspiceError, match=said or "stopped before the end"):
+        session.transient("", step=0.1, stop=1.0)
+    reply["vectors"] = {"a": np.zeros(4)}
+    assert session.sweep("", ["vin"], np.zeros((4, 1))) is reply

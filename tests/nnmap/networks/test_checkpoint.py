@@ -1,5 +1,7 @@
 """Weights to files and back, packed as the devices hold them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -151,3 +153,20 @@ def test_files_that_hold_code_are_refused_with_the_mend(tmp_path):
     told("holds list, not a state dict; save one")
     torch.save({"weights": {"a": torch.ones(2)}}, path)
     told("holds dict under 'weights', not a tensor: .*model_state_dict")
+
+
+class _Runs:
+    """Unpickling it writes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_is_numbers_and_runs_nothing(tmp_path):
+    torch.save({"state_dict": {"w": _Runs(tmp_path / "pwned")}}, tmp_path / "x.pt")
+    with pytest.raises(InputError, match="pickled Python objects"):
+        load_checkpoint(lenet(), tmp_path / "x.pt")
+    assert not (tmp_path / "pwned").exists()

@@ -1,6 +1,7 @@
 import math
 import pickle
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -18,9 +19,10 @@ def test_the_id_is_of_all_that_determines_the_result_and_of_nothing_else():
         replace(task, number=4),
         replace(task, condition=Condition(rate=0.2)),
         replace(task, condition=Condition(rate=0.1, cell=Cell(g=2e-5))),
-        replace(task, versions=replace(VERSIONS, ngspice="39")),
+        *(replace(task, versions=replace(VERSIONS, **{one.name: "0"})) for one in fields(Versions)),
     ]
-    assert len({task.id, *(other.id for other in others)}) == 5
+    assert len({task.id, *(other.id for other in others)}) == 1 + len(others)
+    assert Versions.here().program == metadata.version("xbarverify")
     assert task.key == f"chip-{task.id}" and len(task.id) == 64
     assert pickle.loads(pickle.dumps(task)).id == task.id
 
