@@ -19,14 +19,15 @@ from nnmap.training.data import load
 from validation.files.network_section import CatalogueSection, OwnSection, PerceptronSection
 from validation.files.own_data import own_data
 from validation.modules import make_network
+from validation.structure import structure
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkIdentity:
     """A trained network and its data, by content: equal on any machine.
 
-    name: in words.  structure: digest of what torch prints of the module.  weights: SHA-256 of the
-    state.  data: SHA-256 of the arrays in the form that the network takes.
+    name: in words.  structure: see `structure`.  weights: SHA-256 of the state.
+    data: SHA-256 of the arrays in the form that the network takes.
     """
 
     name: str
@@ -139,6 +140,40 @@ class Own:
         return _own_data(self.data_from, self.beside)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """One's own network and data, which must come out as they did when they were identified.
+
+    Every process of a study loads them anew, so code that draws without a seed would put another
+    network under the same name. `load` and `data` raise InputError for that.
+    """
+
+    source: Own
+    identity: NetworkIdentity
+
+    def load(self) -> nn.Module:
+        """See `Source.load`."""
+        model = self.source.load()
+        if (structure(model), weights_hash(model)) != (
+            self.identity.structure,
+            self.identity.weights,
+        ):
+            raise InputError(
+                f"network.make = {self.source.make!r} gives another network at each call; seed it "
+                "(torch.manual_seed), or name a checkpoint."
+            )
+        return model
+
+    def data(self) -> Dataset:
+        """See `Source.data`."""
+        data = self.source.data()
+        if data.fingerprint != self.identity.data:
+            raise InputError(
+                f"network.data = {self.source.data_from!r} gives other data at each call; seed it."
+            )
+        return data
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Given:
     """A network and data that are at hand, in Python."""
@@ -206,10 +241,15 @@ def identify(source: Source) -> NetworkIdentity:
             raise InputError(f"the data set {data.name!r} holds no {part[:-2]} images to {what}.")
     return NetworkIdentity(
         name=_name(source),
-        structure=digest(str(model)),
+        structure=structure(model),
         weights=weights_hash(model),
         data=data.fingerprint,
     )
+
+
+def pinned(source: Source, identity: NetworkIdentity) -> Source:
+    """The source, which refuses to give anything but what was identified."""
+    return Pinned(source=source, identity=identity) if isinstance(source, Own) else source
 
 
 def _name(source: Source) -> str:

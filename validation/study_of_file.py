@@ -26,7 +26,7 @@ from validation.files.chip_sections import StuckSection
 from validation.files.study_file import Point, StudyFile, StudyGrid
 from validation.files.tile_section import tile_spec
 from validation.precision import Precision
-from validation.sources import NetworkIdentity, Perceptron, Source, identify, source_of
+from validation.sources import NetworkIdentity, Perceptron, Source, identify, pinned, source_of
 from validation.study import Progress, Study, silent
 
 MEASURES: dict[str, type[Any]] = {
@@ -63,7 +63,7 @@ def study_of(grid: StudyGrid, *, progress: Progress = silent) -> Study:
             condition_of(point, identities[point.file.network.model_dump_json()])
             for point in grid.points
         ),
-        sources={identities[key]: source for key, source in found.items()},
+        sources={identities[key]: pinned(source, identities[key]) for key, source in found.items()},
         chips=common.faults.chips,
         precision=_precision(common),
     )
