@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test bench lint setup clean
+.PHONY: run test bench lint readme setup clean
 
 run: $(READY)
 	$(BIN)/xbarverify evaluate examples/quickstart.toml
@@ -15,11 +15,16 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.solvers
 	$(BIN)/python -m benchmarks.nonlinear
 	$(BIN)/python -m benchmarks.networks layer
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.training
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Every table of the READMEs against what its command gives; the studies take some minutes.
+readme: $(READY)
+	$(BIN)/python -m scripts.readme
 
 setup: $(READY)
 

@@ -3,10 +3,11 @@
     python -m benchmarks.reads [ROUNDS]
 
 64x64 tiles with made-up operators, 8-bit converters, OMP_NUM_THREADS threads. `plain` is torch.bmm
-of row voltages that lie ready with the operators, and nothing else; `torch` is DAC, products, ADC
-and decoding one after the other. Every round times all of them, and the fastest of each is printed.
-`plain%` is plain over compiled; `gemm%` compares the arithmetic of the products alone, over the
-time of the whole, with the rate of the machine's own product of two large square matrices.
+of row voltages that lie ready with the operators, and nothing else; much of its time is memory for
+the currents. `torch` is DAC, products, ADC and decoding one after the other. Every round times all
+of them, and the fastest of each is printed. `plain%` is plain over compiled; `gemm%` compares the
+arithmetic of the products alone, over the time of the whole, with the rate of the machine's own
+product of two large square matrices.
 """
 
 import sys
@@ -193,7 +194,6 @@ def measure(read: Read, dtype: torch.dtype, rounds: int) -> None:
     )
     v = split(patches(layer, voltages(x)))
     square = torch.rand(SQUARE, SQUARE, dtype=dtype)
-    out = torch.empty(len(v), v.shape[1], len(decode), dtype=dtype)
 
     def compiled_read() -> Tensor:
         if layer.size == 1:
@@ -204,7 +204,7 @@ def measure(read: Read, dtype: torch.dtype, rounds: int) -> None:
         (
             compiled_read,
             lambda: torch_read(read, operators, decode, x),
-            lambda: torch.bmm(v, operators, out=out),
+            lambda: torch.bmm(v, operators),
             lambda: torch.mm(square, square),
         ),
         rounds,

@@ -5,7 +5,8 @@ from nnmap.fidelity.extraction import Extraction
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.operator_store import OperatorStore
 from nnmap.layers.convolution import MappedConv2d
-from nnmap.layers.layer import MappedLayer, MappedLinear, ReadNoise
+from nnmap.layers.layer import MappedLayer, MappedLinear
+from nnmap.layers.records import ReadNoise
 from nnmap.mapping.converters import Adc, Dac
 from nnmap.mapping.encode import ENCODINGS, Balanced, Encoding, Unbalanced
 from nnmap.mapping.periphery import Periphery

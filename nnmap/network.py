@@ -16,7 +16,8 @@ from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.linear_fit import spread
 from nnmap.fidelity.readers import MAX_SOLVES, MatrixReader, fitted_reader, make_reader
 from nnmap.layers.convolution import MappedConv2d
-from nnmap.layers.layer import MappedLayer, MappedLinear, ReadNoise
+from nnmap.layers.layer import MappedLayer, MappedLinear
+from nnmap.layers.records import ReadNoise
 from nnmap.mapping.converters import Adc
 from nnmap.mapping.correction import Correction
 from nnmap.mapping.periphery import Periphery
@@ -65,7 +66,10 @@ class MappedNetwork:
         extraction: Extraction | None = None,
         max_solves: int = MAX_SOLVES,
     ) -> nn.Module:
-        """The network as it runs on a chip, in eval mode; None is a chip without any fault.
+        """The network as it runs on a chip; None is a chip without any fault.
+
+        It is in eval mode and has nothing to train; gradients reach its inputs. To train, see
+        `trainable`.
 
         fidelity: of all layers, or by patterns of layer names or of modules that contain them, of
             which the first that matches holds; layers that none matches are at IDEAL.
@@ -96,7 +100,7 @@ class MappedNetwork:
             return kind(layer, periphery, chosen[name], reader, noise)
 
         layers = {name: made(name) for name in self.programmes}
-        network = with_layers(self.skeleton, layers).eval()
+        network = with_layers(self.skeleton, layers).eval().requires_grad_(False)
         few = _evenly(self.sample, self.fit_inputs)
         if few is not None:
             _fit(network, layers, few, extraction or Extraction())
@@ -108,7 +112,7 @@ class MappedNetwork:
         fidelity: Fidelity = Fidelity.IDEAL,
         *,
         every: int = 1,
-    ) -> TrainableNetwork:
+    ) -> "TrainableNetwork[MappedNetwork]":
         """The network on a chip with its weights as parameters, in training mode.
 
         every: at LINEAR, after how many steps the circuit is solved again; see `HeldOperators`.
@@ -124,6 +128,16 @@ class MappedNetwork:
             name: next((f for p, f in fidelity.items() if matches(name, (p,))), Fidelity.IDEAL)
             for name in self.programmes
         }
+
+    def with_parts(
+        self,
+        *,
+        skeleton: nn.Module,
+        programmes: Mapping[str, Programme],
+        peripheries: Mapping[str, Periphery],
+    ) -> "MappedNetwork":
+        """The same with these parts, its converter ranges as they are."""
+        return replace(self, skeleton=skeleton, programmes=programmes, peripheries=peripheries)
 
     def with_programmes(self, changed: Mapping[str, Programme]) -> "MappedNetwork":
         """The same network with some layers programmed otherwise; converter ranges are set anew.

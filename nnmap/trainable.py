@@ -1,8 +1,9 @@
 """A mapped network that trains: through its levels, converters and wires, on one chip."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +14,50 @@ from nnmap.fidelity.readers import MatrixReader
 from nnmap.layers.held_operators import HeldOperators, require_trainable
 from nnmap.layers.layer import MappedLayer
 from nnmap.layers.trainable import TrainableConv2d, TrainableLinear
+from nnmap.mapping.periphery import Periphery
+from nnmap.mapping.programme import Programme
 from nnmap.skeleton import OnTiles, replace_modules, with_layers
 from nnmap.watch import mapped_layers
 
-if TYPE_CHECKING:
-    from nnmap.network import MappedNetwork
 
+class Mapped(Protocol):
+    """What trains of a mapped network; `network.MappedNetwork` is one."""
+
+    @property
+    def skeleton(self) -> nn.Module:
+        """The digital part."""
+        ...
+
+    @property
+    def programmes(self) -> Mapping[str, Programme]:
+        """By layer name."""
+        ...
+
+    @property
+    def peripheries(self) -> Mapping[str, Periphery]:
+        """By layer name."""
+        ...
+
+    def on(self, chip: AnyChip, fidelity: Fidelity) -> nn.Module:
+        """The network as it runs on a chip."""
+        ...
+
+    def with_parts(
+        self,
+        *,
+        skeleton: nn.Module,
+        programmes: Mapping[str, Programme],
+        peripheries: Mapping[str, Periphery],
+    ) -> Self:
+        """The same with these parts, its converter ranges as they are."""
+        ...
+
+
+M = TypeVar("M", bound=Mapped)
 TrainableLayer = TrainableLinear | TrainableConv2d
 
 
-class TrainableNetwork(nn.Module):
+class TrainableNetwork(nn.Module, Generic[M]):
     """The network on a chip with its weights, biases and digital layers as parameters.
 
     In training mode gradients run through the circuit: rounding of levels, inputs and converters
@@ -33,9 +68,7 @@ class TrainableNetwork(nn.Module):
     Converter ranges and the decoder stay those of the network; weights beyond its scale saturate.
     """
 
-    def __init__(
-        self, network: "MappedNetwork", chip: AnyChip, fidelity: Fidelity, *, every: int = 1
-    ) -> None:
+    def __init__(self, network: M, chip: AnyChip, fidelity: Fidelity, *, every: int = 1) -> None:
         super().__init__()
         self._network, self._chip, self._fidelity = network, chip, fidelity
         # Not a submodule: its buffers are no state of the network that trains.
@@ -57,7 +90,7 @@ class TrainableNetwork(nn.Module):
         found = mapped_layers(self.model)
         return {n: x for n, x in found.items() if isinstance(x, TrainableLinear | TrainableConv2d)}
 
-    def programmed(self) -> "MappedNetwork":
+    def programmed(self) -> M:
         """The mapped network with the weights, biases and digital layers as they are now."""
         layers = self.layers()
         programmes = {name: layer.programme_now() for name, layer in layers.items()}
@@ -67,8 +100,7 @@ class TrainableNetwork(nn.Module):
             peripheries[name] = replace(self._network.peripheries[name], bias=bias)
         kinds = (TrainableLinear, TrainableConv2d)
         skeleton = replace_modules(self.model, kinds, lambda _, layer: OnTiles(layer.name))
-        return replace(
-            self._network,
+        return self._network.with_parts(
             skeleton=skeleton.requires_grad_(False).cpu().eval(),
             programmes=programmes,
             peripheries=peripheries,

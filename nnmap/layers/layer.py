@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,6 +15,8 @@ from nnmap.fidelity.fidelity import Fidelity, cell_function
 from nnmap.fidelity.readers import MatrixReader, Reader, columns_of
 from nnmap.layers.compiled.packing import ReadGroup
 from nnmap.layers.compiled.reads import Clips, CompiledReads, InputDrive
+from nnmap.layers.planes import Planes
+from nnmap.layers.records import ClipCount, ReadNoise
 from nnmap.mapping.converters import Adc, Dac
 from nnmap.mapping.decode import decoders
 from nnmap.mapping.periphery import Periphery
@@ -24,68 +25,6 @@ from nnmap.mapping.programme import Programme
 from nnmap.mapping.straight import recorded
 
 CHUNK = 4096  # input vectors multiplied at a time; bounds memory and keeps currents in cache
-
-
-@dataclass(kw_only=True)
-class ClipCount:
-    """Conversions that saturated since the layer was made, and how many there were.
-
-    Without a converter there are none.
-    """
-
-    dac: int = 0
-    dac_of: int = 0
-    adc: int = 0
-    adc_of: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadNoise:
-    """Cycle-to-cycle noise of deviation sigma, relative to each memory's conductance.
-
-    A column current is a sum over independent memories, so its noise is drawn at once, with the
-    deviation sigma sqrt(sum (g v)^2). Exact for ohmic memories on perfect wires; with wires `g` is
-    the effective conductance, and the two memories of a 1T2R cell count as one.
-    """
-
-    sigma: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.sigma < float("inf"):
-            raise InputError(f"ReadNoise: sigma={self.sigma!r} must be finite and at least 0.")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Planes:
-    """Voltages of one read at the layer's inputs, [inputs, vectors], V, None where all are 0.
-
-    straight: what an ordinary row applies.  flipped: what a flipped row applies.
-    weight: what the read's result counts for.
-    """
-
-    weight: float
-    straight: Tensor | None
-    flipped: Tensor | None
-
-    @property
-    def vectors(self) -> int:
-        """Input vectors of the read."""
-        return next(int(v.shape[1]) for v in (self.straight, self.flipped) if v is not None)
-
-    def of_rows(self, group: RowGroup, inputs: Tensor | slice, flip: Tensor) -> Tensor | None:
-        """Voltages of a group's driven rows, [driven, vectors]; None where none is driven."""
-        if not group.flip.any():
-            return None if self.straight is None else self.straight[inputs]
-        if self.straight is None and self.flipped is None:
-            return None
-        some = self.straight if self.straight is not None else self.flipped
-        assert some is not None
-        straight, flipped = (
-            torch.zeros_like(some) if plane is None else plane
-            for plane in (self.straight, self.flipped)
-        )
-        return torch.where(flip[:, None], flipped[inputs], straight[inputs])
 
 
 class MappedLayer(nn.Module, ABC):
@@ -118,9 +57,11 @@ class MappedLayer(nn.Module, ABC):
         self.reader = reader
         self.clips = ClipCount()
         self.noise = noise
-        self._packed: tuple[MatrixReader, CompiledReads] | None = None
+        self._packed: tuple[MatrixReader, tuple[object, ...], CompiledReads] | None = None
         bias = periphery.bias
-        self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float64))
+        if bias is not None:  # a copy: the network that runs shares nothing with what made it
+            bias = bias.detach().to(torch.float64, copy=True)
+        self.register_buffer("bias", bias)
         programme = layer.programme
         self.register_buffer("_shift", torch.from_numpy(programme.shift.copy()), persistent=False)
         # Empty: says where and in which precision the layer computes.
@@ -227,13 +168,13 @@ class MappedLayer(nn.Module, ABC):
             return None
         if not isinstance(reader, MatrixReader):
             return None
-        if (
-            self._packed is None
-            or self._packed[0] is not reader
-            or (self._packed[1].dtype is not self._number.dtype)
-        ):
-            self._packed = reader, self._pack(reader)
-        return self._packed[1]
+        # Packed anew when what it copied was replaced, converted or written to.
+        copied = [self._number, self._shift, *reader.buffers()]
+        copied += [] if self.bias is None else [self.bias]
+        key = tuple((t.data_ptr(), t.dtype, t._version) for t in copied)
+        if self._packed is None or self._packed[0] is not reader or self._packed[1] != key:
+            self._packed = reader, key, self._pack(reader)
+        return self._packed[2]
 
     def _pack(self, reader: MatrixReader) -> CompiledReads:
         gain = self.dac.x_max / self.dac.v_read

@@ -13,7 +13,8 @@ from nnmap.fidelity.linear_fit import InputCurve
 from nnmap.fidelity.readers import Reader
 from nnmap.layers.convolution import MappedConv2d
 from nnmap.layers.held_operators import HeldOperators
-from nnmap.layers.layer import MappedLayer, MappedLinear, ReadNoise
+from nnmap.layers.layer import MappedLayer, MappedLinear
+from nnmap.layers.records import ReadNoise
 from nnmap.mapping.periphery import Periphery
 from nnmap.mapping.programme import Programme
 from nnmap.mapping.straight import recorded, straight

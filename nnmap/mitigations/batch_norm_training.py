@@ -9,13 +9,14 @@ from torch import nn
 from netlists.errors import InputError
 from nnmap.mitigations.batch_norm import NORMS
 from nnmap.mitigations.retraining import Retraining, ThroughCircuit
+from nnmap.network import MappedNetwork
 from nnmap.trainable import TrainableNetwork
 
 
 class _Norms:
     """What is trained: gamma and beta of every batch norm."""
 
-    def _parameters(self, model: TrainableNetwork) -> Iterable[nn.Parameter]:
+    def _parameters(self, model: TrainableNetwork[MappedNetwork]) -> Iterable[nn.Parameter]:
         norms = [m for m in model.modules() if isinstance(m, NORMS) and m.affine]
         if not norms:
             raise InputError("the network has no batch norms with a scale and a shift to train.")

@@ -105,7 +105,7 @@ class Bench:
                 layer.to(dtype)
             return module.to(device)
 
-        def trainable(network: MappedNetwork, every: int) -> TrainableNetwork:
+        def trainable(network: MappedNetwork, every: int) -> TrainableNetwork[MappedNetwork]:
             return with_specs(network, specs).trainable(chip, fidelity, every=every).to(device)
 
         def operators(network: MappedNetwork) -> Operators:
@@ -116,7 +116,7 @@ class Bench:
         self._operators: Callable[[MappedNetwork], Operators] = operators
         self._mount: Callable[[MappedNetwork], None] = mount
         self._on_chip: Callable[[MappedNetwork], nn.Module] = on_chip
-        self._trainable: Callable[[MappedNetwork, int], TrainableNetwork] = trainable
+        self._trainable: Callable[[MappedNetwork, int], TrainableNetwork[MappedNetwork]] = trainable
 
     def seen_by(self, owner: str, needs: Needs) -> "Bench":
         """The same bench as a method of this name sees it, which declares these needs."""
@@ -192,7 +192,7 @@ class Bench:
         vectors = layer.vectors_of(x) * layer.reads_per_vector(x)
         self.meter.reads += vectors * layer.programme.placement.tiles
 
-    def train(self, network: MappedNetwork, *, every: int = 1) -> TrainableNetwork:
+    def train(self, network: MappedNetwork, *, every: int = 1) -> TrainableNetwork[MappedNetwork]:
         """The network on the chip with its weights as parameters, gradients through its circuit.
 
         For methods that declare CIRCUIT; every: see `MappedNetwork.trainable`.

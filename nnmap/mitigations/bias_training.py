@@ -24,7 +24,7 @@ class _Biases:
             changed[name] = replace(periphery, bias=bias)
         return replace(network, peripheries=changed)
 
-    def _parameters(self, model: TrainableNetwork) -> Iterable[nn.Parameter]:
+    def _parameters(self, model: TrainableNetwork[MappedNetwork]) -> Iterable[nn.Parameter]:
         kinds = (nn.Linear, nn.Conv2d)
         digital = [m.bias for m in model.modules() if isinstance(m, kinds) and m.bias is not None]
         on_tiles = [layer.bias for layer in model.layers().values()]

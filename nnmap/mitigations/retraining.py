@@ -82,10 +82,12 @@ class Retraining(ChipSpecific):
         """The network with what is to be trained in it."""
         return network
 
-    def _mounted(self, network: MappedNetwork, known: Known, bench: Bench) -> TrainableNetwork:
+    def _mounted(
+        self, network: MappedNetwork, known: Known, bench: Bench
+    ) -> TrainableNetwork[MappedNetwork]:
         return network.trainable(known.map(), Fidelity.IDEAL)
 
-    def _parameters(self, model: TrainableNetwork) -> Iterable[nn.Parameter]:
+    def _parameters(self, model: TrainableNetwork[MappedNetwork]) -> Iterable[nn.Parameter]:
         """What is trained; everything here."""
         return model.parameters()
 
@@ -106,7 +108,9 @@ class ThroughCircuit(Retraining):
         if self.every < 1:
             raise InputError(f"{self.name()}: every={self.every} must be at least 1.")
 
-    def _mounted(self, network: MappedNetwork, known: Known, bench: Bench) -> TrainableNetwork:
+    def _mounted(
+        self, network: MappedNetwork, known: Known, bench: Bench
+    ) -> TrainableNetwork[MappedNetwork]:
         return bench.train(network, every=self.every)
 
 
@@ -120,7 +124,7 @@ def require_descent(owner: str, *, epochs: int, batch: int, images: int, lr: flo
         raise InputError(f"{owner}: lr={lr!r} must be positive and finite.")
 
 
-def count_operations(model: TrainableNetwork, known: Known) -> None:
+def count_operations(model: TrainableNetwork[MappedNetwork], known: Known) -> None:
     """Let layers on tiles compute in single precision and count what training them takes."""
 
     def count(layer: nn.Module, args: tuple[Tensor, ...]) -> None:

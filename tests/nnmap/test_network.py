@@ -32,7 +32,7 @@ from nnmap import (
     network_errors,
     workload,
 )
-from nnmap.layers.layer import ClipCount
+from nnmap.layers.records import ClipCount
 from nnmap.network import full_scale
 from tests.nnmap.making import (
     columns_mixed,

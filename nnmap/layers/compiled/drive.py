@@ -87,7 +87,7 @@ def drive_rows(x, volts, plane, drive):
 @compiled
 def take_part(x, volts, part, negative, drive):
     """What rows are driven by: `part` of the voltages of x, or of -x where `negative`."""
-    zero, rest = drive.numbers[3], drive.table[0]
+    zero = drive.numbers[3]
     if drive.bipolar:
         for i in range(len(x)):
             volt = volts[i]
@@ -95,11 +95,11 @@ def take_part(x, volts, part, negative, drive):
     elif negative:
         for i in range(len(x)):
             volt = volts[i]  # read in any case: a choice between two numbers is no branch
-            part[i] = rest if x[i] > zero else volt
+            part[i] = zero if x[i] > zero else volt
     elif drive.parts > 1:
         for i in range(len(x)):
             volt = volts[i]
-            part[i] = rest if x[i] < zero else volt
+            part[i] = zero if x[i] < zero else volt
     else:
         for i in range(len(x)):
             part[i] = volts[i]

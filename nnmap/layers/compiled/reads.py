@@ -39,7 +39,7 @@ class InputDrive:
     bits: of the DAC, which rounds x / x_max to codes 0..2^bits - 1 and saturates; None has none.
     volts: V at even steps of x from 0 to x_max, straight between them and beyond; [0, v_read] is a
         linear input, 2^bits entries are the voltages of the codes.
-    serial: one bit of the code at a time, as volts[0] or volts[-1]; the reads are converted one by
+    serial: one bit of the code at a time, as 0 V or volts[-1]; the reads are converted one by
         one and added with weights 2^k / (2^bits - 1).
     bipolar: negative inputs enter as negative voltages. Else they take a second read, of the
         negative parts, which is subtracted after conversion.
@@ -56,6 +56,10 @@ class InputDrive:
             raise InputError(f"x_max={self.x_max!r} must be positive and finite.")
         if np.ndim(self.volts) != 1 or len(self.volts) < 2:
             raise InputError(f"volts.shape={np.shape(self.volts)} must be (at least 2,).")
+        if self.volts[0] != 0:
+            raise InputError(
+                f"volts[0]={self.volts[0]!r} must be 0 V: an input of 0 drives no row."
+            )
         if self.bits is not None and not 1 <= self.bits <= MAX_BITS:
             raise InputError(f"bits={self.bits} must lie in 1..{MAX_BITS}; None is without DAC.")
         if self.serial and self.bits is None:
@@ -172,7 +176,7 @@ class CompiledReads:
         )
 
     def linear(self, x: Tensor) -> tuple[Tensor, Clips]:
-        """Read x [vectors, inputs] : (y [vectors, outputs] in the dtype of x, what was clipped)."""
+        """Inputs x [vectors, inputs] -> (y [vectors, outputs] in the dtype of x, clips)."""
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise InputError(f"x.shape={tuple(x.shape)} != (vectors, inputs)=(*, {self.inputs}).")
         x = _plain(x)
@@ -184,7 +188,7 @@ class CompiledReads:
         return y, clips
 
     def convolve(self, x: Tensor, window: Window) -> tuple[Tensor, Clips]:
-        """Read patches of x [n, channels, h, w] : (y [n, outputs, h', w'] in x's dtype, clips).
+        """Images x [n, channels, h, w] -> (y [n, outputs, h', w'] in the dtype of x, clips).
 
         Input channel * kh * kw + a * kw + b is what kernel element (a, b) sees of a channel.
         """

@@ -20,7 +20,7 @@ from netlists import (
 from nnmap import Chip, Fidelity, layer_error, mapped_layers, network_errors
 from nnmap.fidelity.linear_fit import InputCurve, column_gains, spread
 from nnmap.fidelity.readers import columns_of
-from nnmap.layers.layer import ClipCount
+from nnmap.layers.records import ClipCount
 from tests.nnmap import making
 from tests.nnmap.making import half_flipped, layer_of, placed, rows_mixed
 from tests.tolerances import EXACT, NONLINEAR_MAX, NONLINEAR_SAME_LAW, assert_close

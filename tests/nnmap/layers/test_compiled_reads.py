@@ -410,6 +410,7 @@ def test_settings_out_of_range_are_refused(options, message):
     [
         ({"x_max": 0.0}, "x_max=0.0"),
         ({"volts": np.ones(1)}, r"volts.shape=\(1,\)"),
+        ({"volts": np.array([0.1, 0.2])}, "must be 0 V"),
         ({"bits": None, "serial": True}, "bit-serial"),
         ({"bits": 25}, "bits=25"),
     ],

@@ -6,7 +6,7 @@ from torch import nn
 
 from netlists import FaultRates, InputError, LognormalSpread
 from nnmap import Chip, Fidelity, MappedLinear
-from nnmap.layers.layer import ClipCount, ReadNoise
+from nnmap.layers.records import ClipCount, ReadNoise
 from tests.nnmap.making import (
     ENCODED,
     WIRED,
