@@ -20,7 +20,8 @@ VERBS = {
     "them.",
     "evaluate": "Run, or continue, a study: network, faults, mitigations, circuit, audit, report.",
     "table": "Write a study's results as one long table, a row per chip, to .csv or .parquet.",
-    "mitigations": "List the mitigations: stages, what each may know, source.",
+    "mitigations": "List the mitigations: stages, what each may know, what its overhead counts, "
+    "source.",
     "train": "Train a network of the papers; write its weights and a manifest with its accuracies.",
     "map": "Map a network onto tiles and print what each layer becomes.",
     "extract": "Extract the LINEAR operators of a mapped network; what the folder holds is not "
