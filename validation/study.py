@@ -70,8 +70,8 @@ class Study:
         for task in self._tasks(Versions.here(), numbers=range(1)):
             if task.condition_id in seen:
                 raise InputError(
-                    f"two conditions are the same: {_told(seen[task.condition_id])} and "
-                    f"{_told(task.condition)}; drop one."
+                    f"two conditions are the same: {told(seen[task.condition_id])} and "
+                    f"{told(task.condition)}; drop one."
                 )
             seen[task.condition_id] = task.condition
         if self.precision is not None and len({c.measure.main for c in self.conditions}) > 1:
@@ -159,7 +159,8 @@ class Study:
         return replace(self, conditions=tuple(replace(c, images=wanted) for c in self.conditions))
 
 
-def _told(condition: Condition) -> str:
+def told(condition: Condition) -> str:
+    """What sets a condition apart, in words."""
     return ", ".join(f"{k} = {v}" for k, v in condition.axes.items()) or condition.network.name
 
 

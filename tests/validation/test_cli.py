@@ -324,6 +324,11 @@ def test_a_dry_run_says_what_it_takes_and_keeps_nothing(xbarverify, tmp_path):
     code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, "--dry-run")
     assert code == 0 and "2 conditions, 4 tasks, 0 of them done" in text
     assert not (tmp_path / "t" / "results.sqlite").exists()
+    words = ["--set", "sweep.'measure.images'=[20,99999]", "--dry-run"]
+    code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, *words)
+    assert code == 2 and "4 conditions, 8 tasks" in text and "MiB per process" in text
+    assert "2 of 4 conditions cannot run" in text
+    assert "measure.fidelity = linear: InputError: images = 99999 test images" in text
     precise = ["--set", "precision.half_width=5", "--set", "measure.images=0"]
     code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, "--dry-run", *precise)
     assert code == 0 and "for the wanted interval:" in text and "chips of" in text

@@ -40,7 +40,10 @@ def command(
     chosen = [f"run.{key}={value}" for key, value in given.items() if value is not None]
     grid = read_study(file, [*(settings or []), *chosen], trust=trust)
     if dry:
-        out.print(str(dry_run(grid, progress=bar)), highlight=False, soft_wrap=True)
+        found = dry_run(grid, progress=bar)
+        out.print(str(found), highlight=False, soft_wrap=True, markup=False)
+        if found.refused:
+            raise typer.Exit(2)
         return
     with interruptible("finished chips"):
         _show(evaluate(grid, progress=bar))
