@@ -8,13 +8,13 @@ from typing import Any
 
 from validation.campaign.backends import Serial
 from validation.campaign.store import Store
-from validation.campaign.task import Task, Versions
+from validation.campaign.task import Failure, Task, Versions
 from validation.condition import Condition
 from validation.files.study_file import StudyGrid
 from validation.pilot import PILOT_IMAGES, measure_pilot
 from validation.precision import Advice
 from validation.runner import TaskRunner, mapped_network
-from validation.study import STORE, Progress, Study, silent
+from validation.study import STORE, Progress, Study, silent, told
 from validation.study_of_file import study_of
 
 MIB = 2**20
@@ -27,6 +27,7 @@ class DryRun:
     seconds: of what is left, from one chip timed per kind of condition, on the workers asked for.
     memory: bytes per process that conductances, operators and images take.
     advice: with a precision, the dearest condition's.
+    refused: a sentence per condition that cannot run; the estimate leaves it out.
     """
 
     conditions: int
@@ -36,6 +37,7 @@ class DryRun:
     memory: int
     workers: int
     advice: Advice | None
+    refused: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [
@@ -45,6 +47,12 @@ class DryRun:
         ]
         if self.advice is not None:
             lines.append(f"for the wanted interval: {self.advice}")
+        if self.refused:
+            lines.append(
+                f"{len(self.refused)} of {self.conditions} conditions cannot run and are left out "
+                "of the estimate:"
+            )
+            lines += self.refused
         return "\n".join(lines)
 
 
@@ -65,37 +73,72 @@ def dry_run(grid: StudyGrid, *, progress: Progress = silent) -> DryRun:
     chips = study.chips if advised is None else advised.chips
     seconds = _seconds(study, runner, progress)
     done = _done(study, Path(run.out) / study.name)
-    left = max(0.0, chips * sum(seconds) * (1 - done / max(1, chips * len(study.conditions))))
+    running = [c for c, one in zip(study.conditions, seconds, strict=True) if not one.refusal]
+    whole = sum(one.seconds or 0.0 for one in seconds)
+    left = max(0.0, chips * whole * (1 - done / max(1, chips * len(running))))
     return DryRun(
         conditions=len(study.conditions),
         tasks=chips * len(study.conditions),
         done=done,
         seconds=left / run.workers,
-        memory=max(_memory(study, condition) for condition in study.conditions),
+        memory=max((_memory(study, condition) for condition in running), default=0),
         workers=run.workers,
         advice=advised,
+        refused=tuple(
+            f"{told(condition)}: {one.refusal}"
+            for condition, one in zip(study.conditions, seconds, strict=True)
+            if one.refusal
+        ),
     )
 
 
 def _kind(condition: Condition) -> tuple[Any, ...]:
     """What decides how long a chip takes."""
-    return condition.network, condition.plan, condition.mitigations, condition.fidelity
+    return (
+        condition.network,
+        condition.plan,
+        condition.mitigations,
+        condition.fidelity,
+        condition.measure,
+    )
 
 
-def _seconds(study: Study, runner: TaskRunner, progress: Progress) -> list[float]:
+@dataclass(frozen=True, kw_only=True)
+class _Timed:
+    """Seconds that a chip takes, or why none can be measured."""
+
+    seconds: float | None = None
+    refusal: str = ""
+
+
+def _seconds(study: Study, runner: TaskRunner, progress: Progress) -> list[_Timed]:
     """Seconds per chip of every condition; one of each kind is timed, after one to warm up."""
-    kinds = {_kind(c): c for c in study.conditions}
-    versions, found = Versions.here(), {}
+
+    def key_of(condition: Condition) -> tuple[Any, ...]:
+        total = len(runner.sources[condition.network].data().test_x)
+        return (*_kind(condition), max(condition.images, total))  # too many images are a kind
+
+    keys = [key_of(condition) for condition in study.conditions]
+    kinds = dict(zip(keys, study.conditions, strict=True))
+    found = {}
     with progress("timing", len(kinds)) as done:
         for key, condition in kinds.items():
-            total = len(runner.sources[condition.network].data().test_x)
-            images = condition.images or total
-            few = min(PILOT_IMAGES, images)
-            timed = [_timed(runner, replace(condition, images=n), versions) for n in (2, 2, few)]
-            per_image = max(0.0, timed[2] - timed[1]) / max(1, few - 2)
-            found[key] = timed[1] + images * per_image
+            try:
+                found[key] = _Timed(seconds=_seconds_of(condition, runner))
+            except Exception as problem:  # as a task of the run would fail, also of a user's own
+                found[key] = _Timed(refusal=str(Failure.of(problem)))
             done(1)
-    return [found[_kind(c)] for c in study.conditions]
+    return [found[key] for key in keys]
+
+
+def _seconds_of(condition: Condition, runner: TaskRunner) -> float:
+    versions = Versions.here()
+    total = len(runner.sources[condition.network].data().test_x)
+    images = condition.images or total
+    few = images if images > total else min(PILOT_IMAGES, images)
+    timed = [_timed(runner, replace(condition, images=n), versions) for n in (2, 2, few)]
+    per_image = max(0.0, timed[2] - timed[1]) / max(1, few - 2)
+    return timed[1] + images * per_image
 
 
 def _timed(runner: TaskRunner, condition: Condition, versions: Versions) -> float:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from netlists.identity import digest
 from validation.campaign.backends import Backend
 from validation.campaign.run import run_campaign
 from validation.campaign.store import Store
@@ -85,9 +86,10 @@ def images_wanted(
 ) -> int:
     """Images per chip for a study: the most that any of its conditions wants; 0 for all.
 
-    Kept in the store, so that a run that continues takes as many.
+    Kept in the store, so that a run of the same conditions that continues takes as many.
     """
-    key = f"images for {precision!r} of {quantity}"
+    ids = sorted(Task(condition=c, number=0, versions=Versions.here()).id for c in conditions)
+    key = f"images for {digest(precision, quantity, ids)}"
     known = store.meta(key)
     if known is not None:
         return int(known)

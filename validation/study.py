@@ -41,14 +41,14 @@ def backend_of(*, workers: int = 1, threads: int = 1, scheduler: str | None = No
 class Study:
     """Conditions on the same chips: chip k is the same in all of them.
 
-    name: of its folder.  conditions: what is compared.
+    name: of its folder, none of whose parents it names.  conditions: what is compared.
     sources: where the conditions' networks come from.
-    chips: of each condition, or with a precision how many at least.
+    chips: of each condition; with a precision its own numbers of chips count.
     precision: when a condition has been measured well enough, of its measure's main quantity; None
         for exactly `chips`.
 
-    Raises InputError without conditions, below two chips, where two conditions are one, and where
-    measures that compare different quantities meet a precision.
+    Raises InputError for a name that is no folder's, without conditions, below two chips, where two
+    conditions are one, and where measures that compare different quantities meet a precision.
     """
 
     name: str
@@ -59,6 +59,10 @@ class Study:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "conditions", tuple(self.conditions))
+        if self.name in ("", ".", "..") or set(self.name) & set("/\\\0"):
+            raise InputError(
+                f"name={self.name!r}: a study is named like a folder in its out, without / and \\."
+            )
         if not self.conditions:
             raise InputError(f"the study {self.name!r} has no conditions, so that nothing runs.")
         if self.chips < 2:
@@ -70,8 +74,8 @@ class Study:
         for task in self._tasks(Versions.here(), numbers=range(1)):
             if task.condition_id in seen:
                 raise InputError(
-                    f"two conditions are the same: {_told(seen[task.condition_id])} and "
-                    f"{_told(task.condition)}; drop one."
+                    f"two conditions are the same: {told(seen[task.condition_id])} and "
+                    f"{told(task.condition)}; drop one."
                 )
             seen[task.condition_id] = task.condition
         if self.precision is not None and len({c.measure.main for c in self.conditions}) > 1:
@@ -159,7 +163,8 @@ class Study:
         return replace(self, conditions=tuple(replace(c, images=wanted) for c in self.conditions))
 
 
-def _told(condition: Condition) -> str:
+def told(condition: Condition) -> str:
+    """What sets a condition apart, in words."""
     return ", ".join(f"{k} = {v}" for k, v in condition.axes.items()) or condition.network.name
 
 

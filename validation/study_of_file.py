@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from netlists.errors import InputError
 from netlists.fault_patterns import (
     Clusters,
     Independent,
@@ -37,7 +38,9 @@ MEASURES: dict[str, type[Any]] = {
     "power": Power,
     "write_error": WriteError,
 }
+SHARES = ("accuracy", "detection", "diagnosis")  # measures in [0, 1], which have points
 POINT = 0.01
+LEAST = 30  # chips before the first look at an interval, see `Precision`
 UNKNOWN = NetworkIdentity(name="", structure="", weights="", data="")
 
 
@@ -65,7 +68,7 @@ def study_of(grid: StudyGrid, *, progress: Progress = silent) -> Study:
         ),
         sources={identities[key]: pinned(source, identities[key]) for key, source in found.items()},
         chips=common.faults.chips,
-        precision=_precision(common),
+        precision=_precision(grid),
     )
 
 
@@ -79,15 +82,22 @@ def _train(sources: list[Source], progress: Progress) -> None:
             source.train(done)
 
 
-def _precision(file: StudyFile) -> Precision | None:
-    if file.precision is None:
+def _precision(grid: StudyGrid) -> Precision | None:
+    """The rule that [precision] asks for; raises InputError for a measure that has no points."""
+    wanted, chips = grid.common.precision, grid.common.faults.chips
+    if wanted is None:
         return None
-    wanted = file.precision
+    for kind in dict.fromkeys(point.file.measure.kind for point in grid.points):
+        if kind not in SHARES:
+            raise InputError(
+                f"precision.half_width is in points of a share, and measure.kind = {kind!r} is "
+                f"none; leave [precision] out or measure one of {', '.join(SHARES)}."
+            )
     return Precision(
         half_width=wanted.half_width * POINT,
         confidence=wanted.confidence,
         max_chips=wanted.max_chips,
-        min_chips=min(30, wanted.max_chips),
+        min_chips=min(max(LEAST, chips), wanted.max_chips),
     )
 
 

@@ -3,6 +3,7 @@
 Reports, the command line and exports read this and name no axis themselves.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +81,9 @@ class Table:
         Columns: the axes, `quantity`, `n` chips with a finite value, `not_finite` and `failed`
         chips, `mean`, `low`, `high` (null where `n` is too small for the interval), `interval` (how
         it was made).
-        Raises InputError for a quantity that there is not.
+        Raises InputError for a quantity that there is not, and where every chip failed.
         """
+        self.require_measured()
         wanted = self.quantities if quantities is None else tuple(quantities)
         rows = []
         for name in wanted:
@@ -106,6 +108,27 @@ class Table:
         floats = dict.fromkeys(("mean", "low", "high"), pl.Float64())
         return self._frame(rows, self.axes, **floats)
 
+    def failures(self) -> list[dict[str, Any]]:
+        """The conditions of which chips failed: the axes, `failed` of `chips`, the commonest
+        `reason` and `times` it occurred.
+        """
+        found = []
+        for key, chips in self._conditions():
+            errors = chips[ERROR].drop_nulls().to_list()
+            if errors:
+                ((reason, times),) = Counter(errors).most_common(1)
+                counts = {"failed": len(errors), "chips": len(chips)}
+                found.append({**key, **counts, "reason": reason, "times": times})
+        return found
+
+    def require_measured(self) -> None:
+        """Raise InputError, naming the commonest reason, where every chip failed."""
+        errors = self.frame[ERROR].drop_nulls().to_list()
+        if len(errors) == len(self.frame):
+            ((reason, times),) = Counter(errors).most_common(1)
+            which = "each" if times == len(errors) else f"{times} of them"
+            raise InputError(f"all {len(errors)} chips failed, {which} with {reason}")
+
     def compare(
         self,
         a: Mapping[str, Scalar],
@@ -128,6 +151,7 @@ class Table:
         Raises InputError for unknown axes, quantities and values, where axes stay open, and where
         no combination has two pairs.
         """
+        self.require_measured()
         self._check(quantity, self.quantities, "quantity")
         self._check(pair, tuple(self.frame.columns), "column")
         if not margin >= 0:

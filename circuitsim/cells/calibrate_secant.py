@@ -4,6 +4,7 @@ import functools
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from circuitsim.cells.measure import measure_currents
 from circuitsim.cells.secant import SecantModel
@@ -15,19 +16,46 @@ N_SAMPLES = 129
 N_HELD_OUT = 256
 STATE_STEPS = 65
 MARGIN = 4.0  # calibrated range beyond [HRS, all memories LRS], as a factor on either side
+WIDEST = MARGIN**10  # the same for memories that hold what no level is, as stuck ones may
+
+
+def margin_for(cell: Cell, g: ArrayLike, *, slack: float) -> float:
+    """The margin within which a cell's calibration covers states g, S over all memories; 0 S is.
+
+    MARGIN where that does, else its least power that does: few ranges, few calibrations. MARGIN
+    too where none up to WIDEST does, or where the cell's states end at those it was given with.
+    slack: by which factor less 1 a calibration takes states beyond its ends.
+    """
+    states = np.asarray(g, dtype=np.float64)
+    held = states[states != 0]
+    if not held.size:
+        return MARGIN
+    least, most = float(held.min()), float(held.max())
+    margin = MARGIN
+    while margin <= WIDEST:
+        low, high = cell.reach(margin)
+        if low * (1 - slack) <= least and most <= high * (1 + slack):
+            return margin
+        margin *= MARGIN
+    return MARGIN
+
+
+def calibrate(cell: Cell, v_read: float, *, margin: float = MARGIN) -> SecantModel:
+    """Calibrate a cell at a read voltage, V; repeated calls return the same model.
+
+    margin: calibrated states beyond HRS and LRS, as a factor on either side.
+    Raises InputError for a cell that needs no calibration, MissingToolError without ngspice.
+    """
+    return _calibrated(cell, v_read, margin)
 
 
 @functools.lru_cache(maxsize=64)
-def calibrate(cell: Cell, v_read: float) -> SecantModel:
-    """Calibrate a cell at a read voltage, V; repeated calls return the same model.
-
-    Raises InputError for a cell that needs no calibration, MissingToolError without ngspice.
-    """
+def _calibrated(cell: Cell, v_read: float, margin: float) -> SecantModel:
     if cell.is_bare:
         raise InputError(
             f"{type(cell).__name__} is its memory alone; its conductance needs no calibration."
         )
-    low, high = cell.reach(MARGIN)
+    low, high = cell.reach(margin)
     g = np.geomspace(low, high, N_SAMPLES)
     held_out = np.exp(np.random.default_rng(0).uniform(np.log(low), np.log(high), size=N_HELD_OUT))
     sampled = np.concatenate([g, held_out])

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from circuitsim.cells.calibrate_secant import MARGIN, calibrate
+from circuitsim.cells.calibrate_secant import MARGIN, calibrate, margin_for
 from circuitsim.cells.measure import measure_currents, netlist_sha256
 from circuitsim.cells.polynomial import PolynomialSurface, fit_polynomials, term_powers
 from circuitsim.cells.series import SeriesSurface, spline_coefficients
-from circuitsim.cells.surface import TARGET_MAX, TARGET_P99, CellSurface, StateError
+from circuitsim.cells.surface import SLACK, TARGET_MAX, TARGET_P99, CellSurface, StateError
 from netlists.arrays import FloatArray
 from netlists.cells import Cell
 from netlists.errors import InputError
@@ -37,9 +37,16 @@ HELD_OUT_DRIVES, HELD_OUT_SENSES, HELD_OUT_STATES = 32, 24, 72
 class _HeldOut:
     """Random voltages, in each level and in the bands between and beyond, and their currents."""
 
-    def __init__(self, cell: Cell, v_low: float, v_high: float, levels: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        v_low: float,
+        v_high: float,
+        levels: tuple[float, ...],
+        reach: tuple[float, float],
+    ) -> None:
         rng = np.random.default_rng(0)
-        low, high = cell.reach(MARGIN)
+        low, high = reach
         hrs, lrs = cell.rram.g_hrs, cell.rram.g_lrs * cell.n_rram
         names = _level_names(levels, hrs, lrs)
         bands = [(name, g, g, HELD_OUT_SENSES) for name, g in zip(names, levels, strict=True)]
@@ -100,7 +107,9 @@ def _spread(low: float, high: float, n: int) -> FloatArray:
 def _polynomials(cell: Cell, common: dict[str, Any]) -> Iterator[PolynomialSurface]:
     """One fit per grade."""
     v_low, v_high, low, high = (common[key] for key in ("v_low", "v_high", "g_low", "g_high"))
-    r_series = calibrate(cell, min(abs(v) for v in (v_low, v_high) if v)).r_series[-1]
+    v_least = min(abs(v) for v in (v_low, v_high) if v)
+    margin = margin_for(cell, (low, high), slack=SLACK)
+    r_series = calibrate(cell, v_least, margin=margin).r_series[-1]
     # A subcircuit may hold less than its state suggests; some share must remain to divide by.
     r_series = max(r_series, 0.01 / high)
     for degree, state_degree, n_volts, n_states in GRADES:
@@ -159,15 +168,20 @@ def require_calibrated(cell: Cell) -> None:
         )
 
 
-@functools.lru_cache(maxsize=32)
 def calibrate_surface(
-    cell: Cell, v_low: float, v_high: float, levels: tuple[float, ...] | None = None
+    cell: Cell,
+    v_low: float,
+    v_high: float,
+    levels: tuple[float, ...] | None = None,
+    *,
+    margin: float = MARGIN,
 ) -> CellSurface:
     """Calibrate a cell over [v_low, v_high], V, on both of its lines.
 
     Node voltages of a tile never leave the range that its inputs and 0 V span, so that range is
     enough. levels: states, S over all memories of the cell, whose error is reported one by one
     (HRS and LRS where none are given); random states between and beyond are always held out too.
+    margin: calibrated states beyond HRS and LRS, as a factor on either side.
 
     Polynomials are tried first and a table of the transistor where they miss the target, each in
     finer grades until one is good enough; the best is returned with the errors it has, and
@@ -178,6 +192,13 @@ def calibrate_surface(
     leaves the memory's, levels outside [HRS, LRS], or a cell whose fitted current does not rise;
     MissingToolError without ngspice.
     """
+    return _calibrated(cell, v_low, v_high, levels, margin)
+
+
+@functools.lru_cache(maxsize=32)
+def _calibrated(
+    cell: Cell, v_low: float, v_high: float, levels: tuple[float, ...] | None, margin: float
+) -> CellSurface:
     require_calibrated(cell)
     if not v_low <= 0 <= v_high or v_low == v_high:
         raise InputError(
@@ -185,7 +206,7 @@ def calibrate_surface(
             "columns are sensed."
         )
     cell.rram.secant_factor(v_high - v_low)  # raises beyond the memory's fitted range
-    low, high = cell.reach(MARGIN)
+    low, high = cell.reach(margin)
     hrs, lrs = cell.rram.g_hrs, cell.rram.g_lrs * cell.n_rram
     levels = (hrs, lrs) if levels is None else levels
     outside = [g for g in levels if not low <= g <= high]
@@ -194,7 +215,7 @@ def calibrate_surface(
             f"calibrate_surface: level {outside[0]:.6g} S lies outside the states from {low:.6g} S "
             f"to {high:.6g} S that are calibrated for HRS {hrs:.6g} S and LRS {lrs:.6g} S."
         )
-    truth = _HeldOut(cell, v_low, v_high, levels)
+    truth = _HeldOut(cell, v_low, v_high, levels, (low, high))
     extremes = np.array([v_low, v_high]), np.array([v_low, v_high])
     both, _ = measure_currents(cell, *extremes, np.full(2, lrs))
     common = {

@@ -13,6 +13,7 @@ from netlists.arrays import FloatArray
 from netlists.errors import InputError
 
 FORMAT = "xbarverify-secant-3"
+SLACK = 1e-12  # how far a state may lie beyond the range, relative
 PIECES = 8192  # of the table in which an inversion starts
 STEPS = 3  # of Newton's method from there; the error squares with each
 
@@ -58,7 +59,7 @@ class SecantModel:
         """
         g = np.asarray(g_memory, dtype=np.float64)
         low, high = self.g_memory[0], self.g_memory[-1]
-        outside = (g != 0) & ((g < low * (1 - 1e-12)) | (g > high * (1 + 1e-12)))
+        outside = (g != 0) & ((g < low * (1 - SLACK)) | (g > high * (1 + SLACK)))
         if outside.any():
             raise InputError(
                 f"memory conductance {g[outside].flat[0]:.6g} S lies outside the calibrated range "

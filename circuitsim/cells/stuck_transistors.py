@@ -12,10 +12,10 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
 
-from circuitsim.cells.calibrate_secant import MARGIN
+from circuitsim.cells.calibrate_secant import MARGIN, margin_for
 from circuitsim.cells.measure import measure_currents
 from circuitsim.cells.polynomial import PolynomialSurface, term_powers
-from circuitsim.cells.surface import CellSurface, StateError
+from circuitsim.cells.surface import SLACK, CellSurface, StateError
 from netlists.arrays import FloatArray
 from netlists.cells import Cell
 from netlists.defects import Defects
@@ -60,8 +60,9 @@ def _with_gates_cut(
     return measure_currents(cell, v_drive, v_sense, g, defects=cut)
 
 
-@functools.lru_cache(maxsize=32)
-def off_surface(cell: Cell, v_low: float, v_high: float) -> PolynomialSurface:
+def off_surface(
+    cell: Cell, v_low: float, v_high: float, *, margin: float = MARGIN
+) -> PolynomialSurface:
     """What a cell with its gate at ground conducts, both lines within [v_low, v_high], V.
 
     A transistor that lets nothing through gives a surface of zeros. The errors that it carries are
@@ -70,8 +71,13 @@ def off_surface(cell: Cell, v_low: float, v_high: float) -> PolynomialSurface:
     Raises InputError where the transistor goes from off to on within the range, as it does when a
     line is a threshold below ground: no polynomial follows that.
     """
+    return _off_surface(cell, v_low, v_high, margin)
+
+
+@functools.lru_cache(maxsize=32)
+def _off_surface(cell: Cell, v_low: float, v_high: float, margin: float) -> PolynomialSurface:
     v_low, v_high = min(v_low, 0.0), max(v_high, 0.0)
-    low, high = cell.reach(MARGIN)
+    low, high = cell.reach(margin)
     full_scale = cell.rram.g_lrs * cell.n_rram * (v_high - v_low)
     scale = 2.0 / (v_high - v_low)
 
@@ -196,7 +202,8 @@ def with_defective_cells(
     found: list[tuple[NDArray[np.bool_], FloatArray, int]] = []
     off, shorted = access == Access.OFF, access == Access.SHORTED
     if off.any():
-        other = off_surface(cell, surface.v_low, surface.v_high)
+        margin = margin_for(cell, g[off], slack=SLACK)
+        other = off_surface(cell, surface.v_low, surface.v_high, margin=margin)
         found.append((off, other.polynomials(g[off]), other.degree))
     if shorted.any():
         states, where = np.unique(g[shorted], return_inverse=True)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from netlists.arrays import FloatArray
 from netlists.errors import InputError
 
+SLACK = 1e-6  # how far a state may lie beyond the range, relative
 TARGET_MAX, TARGET_P99 = 1e-4, 1e-5  # held-out error of the current, of full scale
 
 
@@ -87,7 +88,7 @@ class CellSurface(ABC):
         """States as an array, S; raises InputError outside the calibrated range, 0 S aside."""
         states = np.asarray(g, dtype=np.float64)
         # Measured states of a subcircuit agree between simulators to their tolerance.
-        low, high = self.g_low * (1 - 1e-6), self.g_high * (1 + 1e-6)
+        low, high = self.g_low * (1 - SLACK), self.g_high * (1 + SLACK)
         outside = (states != 0) & ~((states >= low) & (states <= high))
         if outside.any():
             raise InputError(

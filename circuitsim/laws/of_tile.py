@@ -4,11 +4,12 @@ import warnings
 
 import numpy as np
 
+from circuitsim.cells.calibrate_secant import margin_for
 from circuitsim.cells.calibrate_surface import calibrate_surface
 from circuitsim.cells.polynomial import PolynomialSurface
 from circuitsim.cells.series import SeriesSurface
 from circuitsim.cells.stuck_transistors import with_defective_cells
-from circuitsim.cells.surface import CellSurface
+from circuitsim.cells.surface import SLACK, CellSurface
 from circuitsim.laws.by_equation import EquationLaw, SinhLaw
 from circuitsim.laws.by_parts import SeriesLaw
 from circuitsim.laws.by_surface import SurfaceLaw
@@ -37,7 +38,10 @@ def cell_law(
         least, most = min(v_low, -v_read if v_low < 0 else 0.0), max(v_high, v_read)
         if most - least > cell.rram.v_max:  # the wider range serves more tiles, where it can
             least, most = v_low, v_high
-        surface = calibrate_surface(cell, least, most)
+        gated = g if tile.defects is None else np.where(tile.access == Access.GATED, g, 0.0)
+        # Over all that the tile holds: stuck memories may hold what no level is.
+        margin = margin_for(cell, gated, slack=SLACK)
+        surface = calibrate_surface(cell, least, most, margin=margin)
         if not surface.on_target:
             warnings.warn(
                 f"the surface of {surface.cell} misses its target: held-out error at most "

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from circuitsim.cells.calibrate_secant import calibrate
-from circuitsim.cells.secant import SecantModel
+from circuitsim.cells.calibrate_secant import calibrate, margin_for
+from circuitsim.cells.secant import SLACK, SecantModel
 from circuitsim.cells.stuck_transistors import off_surface, shorted_current
+from circuitsim.cells.surface import SLACK as SURFACE_SLACK
 from netlists.arrays import FloatArray
 from netlists.cells import OneR, is_linear
 from netlists.defects import Defects
@@ -27,19 +28,23 @@ def cell_conductance(tile: Tile, *, model: SecantModel | None = None) -> FloatAr
         g = g.sum(axis=2)
     if spec.cell.is_bare:
         return g * spec.cell.rram.secant_factor(spec.v_read)
-    model = model or calibrate(spec.cell, spec.v_read)
+    gated = g if tile.defects is None else np.where(tile.access == Access.GATED, g, 0.0)
+    if model is None:  # over all that the tile holds: stuck memories may hold what no level is
+        margin = margin_for(spec.cell, gated, slack=SLACK)
+        model = calibrate(spec.cell, spec.v_read, margin=margin)
     if (model.cell_id, model.v_read) != (spec.cell.calibrated_as, spec.v_read):
         raise InputError(
             f"the cell model was calibrated for {model.cell} at {model.v_read} V, "
             f"the tile has {spec.cell!r} at {spec.v_read} V; recalibrate."
         )
     if tile.defects is None:
-        return model(g)
+        return model(gated)
     access = tile.access
-    found = model(np.where(access == Access.GATED, g, 0.0))
+    found = model(gated)
     off, shorted = access == Access.OFF, access == Access.SHORTED
     if off.any():
-        leak = off_surface(spec.cell, 0.0, spec.v_read)(spec.v_read, 0.0, g[off])
+        margin = margin_for(spec.cell, g[off], slack=SURFACE_SLACK)
+        leak = off_surface(spec.cell, 0.0, spec.v_read, margin=margin)(spec.v_read, 0.0, g[off])
         found[off] = np.maximum(leak / spec.v_read, 0.0)
     if shorted.any():
         r = tile.defects.r_short + spec.cell.r_fixed

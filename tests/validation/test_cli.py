@@ -308,11 +308,27 @@ def test_evaluate_report_and_table_end_to_end(xbarverify, tmp_path):
 
 
 @pytest.mark.ngspice
+def test_chips_that_fail_are_told_after_the_table(xbarverify, tmp_path):
+    file = write(tmp_path / "c.toml", CAMPAIGN)
+    words = ["--out", tmp_path, "--set", "sweep.'measure.images'=[20,99999]"]
+    code, text, complaints = xbarverify("evaluate", file, *words)
+    assert code == 2 and "accuracy, %" in text and "report:" in text
+    told = [line for line in complaints.splitlines() if line.startswith("error:")]
+    assert len(told) == 2 and "measure.images = 99999" in told[0]
+    assert "2 of 2 chips failed, with InputError: images = 99999 test images" in told[0]
+
+
+@pytest.mark.ngspice
 def test_a_dry_run_says_what_it_takes_and_keeps_nothing(xbarverify, tmp_path):
     file = write(tmp_path / "c.toml", CAMPAIGN)
     code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, "--dry-run")
     assert code == 0 and "2 conditions, 4 tasks, 0 of them done" in text
     assert not (tmp_path / "t" / "results.sqlite").exists()
+    words = ["--set", "sweep.'measure.images'=[20,99999]", "--dry-run"]
+    code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, *words)
+    assert code == 2 and "4 conditions, 8 tasks" in text and "MiB per process" in text
+    assert "2 of 4 conditions cannot run" in text
+    assert "measure.fidelity = linear: InputError: images = 99999 test images" in text
     precise = ["--set", "precision.half_width=5", "--set", "measure.images=0"]
     code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, "--dry-run", *precise)
     assert code == 0 and "for the wanted interval:" in text and "chips of" in text

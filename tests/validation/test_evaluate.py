@@ -6,9 +6,12 @@ import pytest
 
 from netlists import InputError
 from nnmap.networks.pretrained import images, manifest, train_network
+from validation.audit.sample import audit_read
+from validation.campaign.store import Store
 from validation.evaluate import evaluate, rewrite_report
 from validation.files.study_file import study_grid
 from validation.sources import identify
+from validation.study import STORE, counted_table
 from validation.study_of_file import study_of
 
 
@@ -151,3 +154,60 @@ def test_an_unwritable_folder_and_an_unknown_reference_are_refused(tiny, tmp_pat
         evaluate(tiny({"reference": "nobody:table"}))
     with pytest.raises(InputError, match="does not exist"):
         rewrite_report(tmp_path)
+
+
+@pytest.mark.ngspice
+def test_an_audit_that_fails_is_told_and_takes_nothing_with_it(tiny, monkeypatch):
+    def no_balance(read, runner):
+        if read.draw:
+            raise InputError("this read finds no balance.")
+        return audit_read(read, runner)
+
+    monkeypatch.setattr("validation.audit.sample.audit_read", no_balance)
+    monkeypatch.setattr("validation.evaluate.make_tile_view", lambda *_, **__: 1 / 0)
+    grid = tiny({"audit": {"samples": 3}})
+    found = evaluate(grid)
+    assert len(found.audits) == 1 and len(found.results.table()) == 8
+    assert found.unfinished == [
+        "no tile could be shown: ZeroDivisionError: division by zero",
+        "2 of 3 reads could not be audited, most often because: this read finds no balance.",
+    ]
+    page = found.report.read_text()
+    assert all(sentence in page for sentence in found.unfinished) and "One tile" not in page
+    monkeypatch.undo()
+    assert len(evaluate(grid).audits) == 3
+    assert "Not done" not in found.report.read_text() and "One tile" in found.report.read_text()
+
+
+@pytest.mark.ngspice
+def test_a_condition_that_cannot_run_leaves_the_others_their_report(tiny):
+    grid = tiny({"measure": {"images": 0}, "sweep": {"measure.images": [50, 99999]}})
+    found = evaluate(grid)
+    failures = found.results.long_table().failures()
+    assert [(f["measure.images"], f["failed"], f["chips"]) for f in failures] == [(99999, 2, 2)] * 4
+    assert all("99999 test images are asked for" in f["reason"] for f in failures)
+    assert found.unfinished == []
+    page = found.report.read_text()
+    assert "8 chips failed" in page and failures[0]["reason"].split("'")[0] in page
+
+
+@pytest.mark.ngspice
+def test_where_every_chip_failed_the_reason_is_told_and_the_rows_are_kept(tiny):
+    grid = tiny({"measure": {"images": 99999, "fidelities": ["ideal"]}})
+    reason = "all 4 chips failed, each with InputError: images = 99999 test images"
+    with pytest.raises(InputError, match=reason):
+        evaluate(grid)
+    with Store(grid.common.folder() / STORE, create=False) as store:
+        assert counted_table(store).frame["error"].null_count() == 0
+    with pytest.raises(InputError, match=reason):
+        rewrite_report(grid.common.folder())
+
+
+@pytest.mark.ngspice
+def test_a_report_that_cannot_be_written_is_one_sentence(tiny):
+    grid = tiny({"measure": {"fidelities": ["ideal"]}})
+    page = evaluate(grid).report
+    page.unlink()
+    page.mkdir()  # what not even an administrator can write to
+    with pytest.raises(InputError, match=r"report.html cannot be written: Is a directory"):
+        rewrite_report(page.parent)

@@ -16,6 +16,7 @@ from nnmap.measures.measure import Accuracy
 from nnmap.mitigations import BatchNormReestimation, RowAssignment
 from validation.campaign.store import Store
 from validation.condition import Condition
+from validation.pilot import images_wanted
 from validation.precision import Precision
 from validation.runner import TaskRunner
 from validation.sources import Given, identify
@@ -262,3 +263,41 @@ def test_a_campaign_s_chips_have_the_ratio_that_its_file_asks_for(tiny):
     file = tiny({"faults": {"rates": [0.4], "ocr": 3.0}}).common
     rates = chip_of(file).rates
     assert (rates.stuck_lrs, rates.stuck_hrs) == pytest.approx((0.1, 0.3))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../beside", "a/b", "a\\b"])
+def test_a_study_is_named_like_a_folder_in_its_own(name):
+    with pytest.raises(InputError, match="without / and"):
+        small_study(name=name)
+
+
+def test_a_precision_takes_at_least_the_chips_of_the_file(tiny):
+    wanted = {"precision": {"half_width": 1.0, "max_chips": 60}}
+    for chips, least in ((8, 30), (40, 40), (80, 60)):
+        study = study_of(tiny({**wanted, "faults": {"chips": chips}}))
+        assert study.precision.min_chips == least
+
+
+def test_points_are_asked_of_shares_only(tiny):
+    changes = {"precision": {"half_width": 1.0}, "measure": {"kind": "power"}}
+    with pytest.raises(InputError, match=r"measure.kind = 'power' is none"):
+        study_of(tiny(changes))
+
+
+@pytest.mark.ngspice
+def test_images_that_a_pilot_advised_are_those_of_its_conditions(tmp_path, monkeypatch):
+    """A store that held the advice for other conditions asks a pilot again."""
+    asked = []
+
+    def pilot(conditions, *_, **__):
+        asked.append(len(conditions))
+        return []
+
+    monkeypatch.setattr("validation.pilot.measure_pilot", pilot)
+    study = small_study()
+    runner, precision = TaskRunner(sources=dict(study.sources)), Precision(half_width=0.05)
+    common = {"quantity": "accuracy", "progress": None}
+    with Store(tmp_path / STORE) as store:
+        for conditions in (study.conditions[:1], study.conditions[:1], study.conditions[1:]):
+            assert images_wanted(conditions, precision, runner, store, None, **common) == 0
+    assert asked == [1, 2]

@@ -96,15 +96,24 @@ def audit(
     known: Mapping[str, Any],
     *,
     keep: Callable[[str, Numbers], None],
+    on_failure: Callable[[Exception], None],
     on_done: Callable[[int], None] = lambda more: None,
 ) -> list[Numbers]:
-    """The results of all reads, in order; those not known by id are audited and kept."""
+    """The results of all reads, in order; those not known by id are audited and kept.
+
+    on_failure: hears why a read could not be audited; the others go on.
+    """
     found = []
     for read in reads:
         value = known.get(read.id)
         if value is None:
-            value = audit_read(read, runner)
-            keep(read.id, value)
-        found.append(value)
+            try:
+                value = audit_read(read, runner)
+            except Exception as problem:  # of a chip that failed, also a user's own
+                on_failure(problem)
+            else:
+                keep(read.id, value)
+        if value is not None:
+            found.append(value)
         on_done(1)
     return found

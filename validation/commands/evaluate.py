@@ -1,9 +1,11 @@
 """`xbarverify evaluate`."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from validation.commands.terminal import Timeout, TomlFile, Trust, bar, err, interruptible, out
@@ -38,7 +40,10 @@ def command(
     chosen = [f"run.{key}={value}" for key, value in given.items() if value is not None]
     grid = read_study(file, [*(settings or []), *chosen], trust=trust)
     if dry:
-        out.print(str(dry_run(grid, progress=bar)), highlight=False, soft_wrap=True)
+        found = dry_run(grid, progress=bar)
+        out.print(str(found), highlight=False, soft_wrap=True, markup=False)
+        if found.refused:
+            raise typer.Exit(2)
         return
     with interruptible("finished chips"):
         _show(evaluate(grid, progress=bar))
@@ -65,10 +70,8 @@ def _show(found: Evaluation) -> None:
     percent = is_share(summary)
     unit = ", %" if percent else ""
     title = f"{results.study.quantity}{unit}, mean over chips with 95 % interval"
-    axes = results.long_table().axes
-    out.print(shown_table(pivot(summary, axes), title=title, percent=percent))
-    if results.summary is not None and results.summary.failed:
-        err.print(f"[yellow]warning:[/] {results.summary}", highlight=False, soft_wrap=True)
+    table = results.long_table()
+    out.print(shown_table(pivot(summary, table.axes), title=title, percent=percent))
     for loss in found.losses:
         if loss["sentence"]:
             err.print(f"[yellow]warning:[/] {loss['sentence']}", highlight=False, soft_wrap=True)
@@ -83,3 +86,18 @@ def _show(found: Evaluation) -> None:
             soft_wrap=True,
         )
     out.print(f"report: {found.report}", soft_wrap=True)
+    failures = [_failure_told(row, table.axes) for row in table.failures()]
+    for sentence in (*failures, *found.unfinished):
+        err.print(f"[red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
+    if failures or found.unfinished:
+        raise typer.Exit(2)
+
+
+def _failure_told(row: Mapping[str, Any], axes: Sequence[str]) -> str:
+    """How many chips of a condition failed, and most often why."""
+    where = ", ".join(f"{axis} = {text(row[axis])}" for axis in axes if row[axis] is not None)
+    which = "" if row["times"] == row["failed"] else f"{row['times']} of them "
+    return (
+        f"{where + ': ' if where else ''}{row['failed']} of {row['chips']} chips failed, "
+        f"{which}with {row['reason']}"
+    )

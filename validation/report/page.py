@@ -16,6 +16,7 @@ from validation.statistics import t_interval
 from validation.study import Results, counted_table, precision_kept
 
 CURVES = 6  # at most on one figure
+CURRENTS = ("names", "i_spice", "i_fast")
 
 
 def reference_figures(name: str) -> dict[str, Any]:
@@ -41,16 +42,26 @@ def write_report(results: Results, store: Store, audits: Sequence[Mapping[str, A
 def report_of_store(folder: Path, store: Store) -> Path:
     """Write report.html from a store alone.
 
-    Raises InputError when the store holds no finished evaluation.
+    Raises InputError when the store holds no finished evaluation, where every chip failed, and
+    when the folder cannot be written.
     """
-    missing = [key for key in ("study", "quantity", "tile", "audits") if store.meta(key) is None]
+    if store.meta("counted") is not None:
+        counted_table(store).require_measured()
+    missing = [key for key in ("study", "quantity", "audits") if store.meta(key) is None]
     if missing:
         raise InputError(
             f"{folder} holds no finished evaluation; run `xbarverify evaluate` with the same file "
             "again."
         )
     path = folder / "report.html"
-    path.write_text(render(store))
+    page = render(store)
+    try:
+        path.write_text(page)
+    except OSError as problem:
+        raise InputError(
+            f"{path} cannot be written: {problem.strerror}; give the folder write permission or "
+            "copy it elsewhere."
+        ) from None
     return path
 
 
@@ -79,7 +90,7 @@ def render(store: Store) -> str:
             shown=lambda cell: "" if cell is None else shown(cell, percent=percent),
             figures=_figures(found, quantity, percent, reference),
             reference=reference,
-            failures=table.frame.filter(table.frame["error"].is_not_null()).to_dicts(),
+            failures=table.failures(),
             audits=audits,
             audit=audit_summary(audits),
             audit_figure=audit_figure(
@@ -88,10 +99,11 @@ def render(store: Store) -> str:
             if audits
             else None,
             tile=tile,
-            currents=list(zip(tile["names"], tile["i_spice"], tile["i_fast"], strict=True)),
-            drop_figure=drop_figure(tile["drop"]),
-            networks=store.meta("networks"),
-            calibrations=store.meta("calibrations"),
+            currents=tile and list(zip(*(tile[k] for k in CURRENTS), strict=True)),
+            drop_figure=tile and drop_figure(tile["drop"]),
+            networks=store.meta("networks") or [],
+            calibrations=store.meta("calibrations") or [],
+            unfinished=store.meta("unfinished") or [],
             losses=store.meta("losses") or [],
             versions=store.meta("versions"),
         )
