@@ -199,7 +199,7 @@ class Bench:
         self.write(network)
         model = self._trainable(network, every)
         for layer in model.layers().values():
-            layer.register_forward_pre_hook(self._count)
+            layer.register_forward_pre_hook(self._count, with_kwargs=True)
         return model
 
 
