@@ -12,6 +12,7 @@ from netlists.errors import InputError
 from nnmap.training.answers import classes_of, require_labels
 from nnmap.training.augment import crop_and_flip
 from nnmap.training.data import Dataset
+from nnmap.training.device import torch_device
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -62,7 +63,7 @@ def fit(
     """
     if not len(data.train_x):
         raise InputError(f"the data set {data.name!r} holds no training images here.")
-    place = _device(device)
+    place = torch_device(device)
     with torch.random.fork_rng(), _one_thread():
         torch.manual_seed(recipe.seed)
         model = make().to(place)
@@ -98,16 +99,6 @@ def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
 def batches_an_epoch(recipe: Recipe, data: Dataset) -> int:
     """How many batches one pass over the training images takes."""
     return -(-len(data.train_x) // recipe.batch)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        place = torch.device(name)
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError) as problem:
-        first = str(problem).splitlines()[0]
-        raise InputError(f"device={name!r} cannot be used: {first}") from None
-    return place
 
 
 @torch.no_grad()
