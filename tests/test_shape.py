@@ -24,9 +24,9 @@ ROOMS = {
     "solvers verification calibration",
     "nnmap": "mapping chip fidelity layers skeleton attention watch trainable network training "
     "to_tiles measures mitigations deploy networks",
-    "validation": "files modules mapping structure sources campaign axes statistics precision "
-    "table pivot condition runner pilot study study_of_file dry_run losses audit report evaluate "
-    "written_network write_array doctor commands cli",
+    "validation": "files modules mapping structure sources own_network campaign axes statistics "
+    "precision table pivot condition runner pilot study study_of_file dry_run losses audit report "
+    "evaluate written_network write_array doctor commands cli",
 }
 
 

@@ -93,8 +93,8 @@ def text(value: Scalar) -> str:
 
 
 def shown(interval: Interval, *, percent: bool) -> str:
-    """Mean and half width: in per cent for shares, else with four digits."""
-    factor, digits = (100.0, ".1f") if percent else (1.0, ".4g")
+    """Mean and half width: in per cent for shares, else to three significant digits."""
+    factor, digits = (100.0, ".1f") if percent else (1.0, ".3g")
     mean = format(factor * interval.mean, digits)
     if interval.half_width == float("inf"):
         return mean

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netlists.errors import InputError
+from nnmap.training.device import torch_device
 from validation.campaign.backends import Backend, Scheduler, Serial, Workers
 from validation.campaign.run import Summary, run_campaign
 from validation.campaign.store import Draw, Store
@@ -115,8 +116,11 @@ class Study:
         own processes.  device: where torch computes.
         A chip that fails is kept as a failure, and the run goes on; the next run tries it again. A
         cell's file that is edited meanwhile ends it: what follows would be of another cell.
-        Raises InputError when the folder cannot be written or the scheduler cannot be reached.
+        Raises InputError when the folder cannot be written, for a device that is not there, and
+        when the scheduler cannot be reached.
         """
+        if scheduler is None:  # a cluster's devices are not this machine's
+            torch_device(device)
         folder = Path(out) / self.name
         backend = backend_of(workers=workers, threads=threads, scheduler=scheduler)
         runner = TaskRunner(sources=dict(self.sources), threads=threads, device=device)

@@ -22,12 +22,14 @@ from nnmap.measures.measure import (
     WriteError,
 )
 from nnmap.mitigations import MITIGATIONS, Mitigation
+from nnmap.training.device import torch_device
 from validation.condition import Condition
 from validation.files.chip_sections import StuckSection
 from validation.files.study_file import Point, StudyFile, StudyGrid
 from validation.files.tile_section import tile_spec
+from validation.own_network import require_fit
 from validation.precision import Precision
-from validation.sources import NetworkIdentity, Perceptron, Source, identify, pinned, source_of
+from validation.sources import NetworkIdentity, Own, Perceptron, Source, identify, pinned, source_of
 from validation.study import Progress, Study, silent
 
 MEASURES: dict[str, type[Any]] = {
@@ -47,9 +49,12 @@ UNKNOWN = NetworkIdentity(name="", structure="", weights="", data="")
 def study_of(grid: StudyGrid, *, progress: Progress = silent) -> Study:
     """The study that a file describes; perceptrons that it asks for are trained first.
 
-    Raises InputError where the toolkit refuses what the file says.
+    Raises InputError where the toolkit refuses what the file says, for a device that is not there,
+    and where a network of one's own does not fit its data.
     """
     common = grid.common
+    if common.run.scheduler is None:  # a cluster's devices are not this machine's
+        torch_device(common.run.device)
     for point in grid.points:  # what the toolkit refuses shows before anything is trained
         condition_of(point, UNKNOWN)
     found: dict[Any, Source] = {}
@@ -58,6 +63,9 @@ def study_of(grid: StudyGrid, *, progress: Progress = silent) -> Study:
         key = section.model_dump_json()
         if key not in found:
             found[key] = source_of(section, beside=grid.beside, out=common.folder())
+    for source in found.values():
+        if isinstance(source, Own):
+            require_fit(source)
     _train(list(found.values()), progress)
     identities = {key: identify(source) for key, source in found.items()}
     return Study(

@@ -23,6 +23,8 @@ from nnmap.watch import mapped_layers
 
 BATCH = 250  # images at a time, which bounds the memory of convolutions
 Numbers = dict[str, float | int | str]
+# Of the numbers below that have a unit; the others are shares, counts and flags.
+UNITS = {"power": "W", "largest": "W", "area": "mm2", "energy": "J", "latency": "s"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

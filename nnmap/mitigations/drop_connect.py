@@ -13,6 +13,7 @@ from netlists.errors import InputError
 from nnmap.mitigations.base import ChipAgnostic
 from nnmap.mitigations.known import Known, Needs
 from nnmap.mitigations.retraining import require_descent
+from nnmap.training.answers import classes_of, require_labels
 
 LAYERS = (nn.Linear, nn.Conv2d)
 PER_PRODUCT = 6  # operations per weight and input vector, forward and backward
@@ -97,7 +98,9 @@ class DropConnect(ChipAgnostic):
             for chosen in torch.randperm(len(x), generator=stream).split(self.batch):
                 if len(chosen) > 1:  # batch norm needs two
                     optimiser.zero_grad()
-                    loss = nn.functional.cross_entropy(model(x[chosen]), y[chosen])
+                    logits = model(x[chosen])
+                    require_labels(y[chosen], classes_of(logits, len(chosen)))
+                    loss = nn.functional.cross_entropy(logits, y[chosen])
                     loss.backward()  # type: ignore[no-untyped-call]
                     optimiser.step()
                 schedule.step()

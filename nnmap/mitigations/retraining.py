@@ -14,6 +14,7 @@ from nnmap.mitigations.base import ChipSpecific
 from nnmap.mitigations.bench import Bench
 from nnmap.mitigations.known import Known, Needs
 from nnmap.network import MappedNetwork, NetworkInTraining
+from nnmap.training.answers import require_labels
 from nnmap.watch import layer_input
 
 # Operations on the host per weight and input vector: forward and backward are three products, of a
@@ -31,7 +32,7 @@ class Retraining(ChipSpecific):
     epochs, batch, lr: of Adam, its step annealed by cosine.
     images: training images, 0 for all given.  seed: of the order of images.
 
-    Raises InputError for values out of range.
+    Raises InputError for values out of range, and for labels beyond the network's outputs.
     """
 
     needs: ClassVar[Needs] = Needs.MAP | Needs.LABELS
@@ -76,6 +77,7 @@ class Retraining(ChipSpecific):
         return known.labelled(self.images)
 
     def _loss(self, logits: Tensor, aim: Tensor) -> Tensor:
+        require_labels(aim, logits.shape[1])
         return nn.functional.cross_entropy(logits, aim)
 
     def _prepared(self, network: MappedNetwork) -> MappedNetwork:

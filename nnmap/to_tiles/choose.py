@@ -47,13 +47,18 @@ def chosen_layers(network: nn.Module, plan: MappingPlan) -> dict[str, Mappable]:
 def _odd_weight(layer: Mappable) -> str | None:
     """Why a layer's weight cannot be taken as it is, or None."""
     if weight_form(layer) is not None:
-        return None
+        return _empty_weight(layer)
     if "weight" not in layer._parameters:
         return (
             "a weight that a hook or other code computes (make it a parameter again first: "
             "remove_weight_norm, remove_spectral_norm, prune.remove)"
         )
-    return "no weight yet (run it once)" if is_lazy(layer.weight) else None
+    return "no weight yet (run it once)" if is_lazy(layer.weight) else _empty_weight(layer)
+
+
+def _empty_weight(layer: Mappable) -> str | None:
+    shape = list(layer.weight.shape)
+    return None if layer.weight.numel() else f"a weight of shape {shape}, which holds nothing"
 
 
 def products_left_digital(
@@ -128,9 +133,11 @@ def require_use(
             f"({', '.join(map(repr, shown))},)."
         )
     dark = [pattern_name(name) for name, x in largest.items() if x == 0]
-    if dark and plan.dac_bits is not None:
+    measured = plan.adc_bits is not None and plan.adc_range != "full"
+    if dark and (measured or plan.dac_bits is not None):
+        converters = "ADC has" if plan.dac_bits is None else "DAC has"
         raise InputError(
-            f"nothing but zeros reaches {', '.join(dark)} on the sample, so that the DAC has no "
-            f"range: give a sample that lights it, or leave it digital with digital="
+            f"nothing but zeros reaches {', '.join(dark)} on the sample, so that the {converters} "
+            f"no range: give a sample that lights it, or leave it digital with digital="
             f"({', '.join(map(repr, dark))},)."
         )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from netlists.errors import InputError
 from nnmap.layers.without_weights import WithoutWeights
 from nnmap.mapping.kinds import Mappable
+from nnmap.mapping.pattern import pattern_name
 from nnmap.skeleton import with_layers
 from nnmap.to_tiles.products import Product, Products
 from nnmap.watch import BATCH, run
@@ -41,6 +42,12 @@ class _Rehearsed(WithoutWeights):
         """As the layer, without its hooks, which the skeleton runs."""
         self.require_floating(input)
         seen = float(input.abs().max()) if input.numel() else 0.0
+        if not seen < float("inf"):
+            raise InputError(
+                f"the sample brings {seen} to {pattern_name(self.name)}, of which no range can be "
+                "set and nothing computed: give a sample of finite numbers that the network "
+                "leaves finite."
+            )
         self._largest[self.name] = max(self._largest.get(self.name, 0.0), seen)
         with self._products.ignored():
             return self._layer[0].forward(input)
@@ -49,8 +56,9 @@ class _Rehearsed(WithoutWeights):
 def rehearse(skeleton: nn.Module, layers: Mapping[str, Mappable], sample: Tensor) -> Rehearsal:
     """Run the skeleton on the sample with these torch layers in the places that wait for them.
 
-    Raises InputError when the network does not run, and when something in it asks for what layers
-    on tiles do not have.
+    Raises InputError without inputs, when the network does not run, when what reaches a layer on
+    tiles is not finite, and when something in the network asks for what layers on tiles do not
+    have.
     """
     if not sample.ndim or not len(sample):
         raise InputError(f"sample.shape={tuple(sample.shape)} holds no inputs; give at least one.")

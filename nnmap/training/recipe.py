@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from netlists.errors import InputError
+from nnmap.training.answers import classes_of, require_labels
 from nnmap.training.augment import crop_and_flip
 from nnmap.training.data import Dataset
+from nnmap.training.device import torch_device
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -61,7 +63,7 @@ def fit(
     """
     if not len(data.train_x):
         raise InputError(f"the data set {data.name!r} holds no training images here.")
-    place = _device(device)
+    place = torch_device(device)
     with torch.random.fork_rng(), _one_thread():
         torch.manual_seed(recipe.seed)
         model = make().to(place)
@@ -99,20 +101,21 @@ def batches_an_epoch(recipe: Recipe, data: Dataset) -> int:
     return -(-len(data.train_x) // recipe.batch)
 
 
-def _device(name: str) -> torch.device:
-    try:
-        place = torch.device(name)
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError) as problem:
-        first = str(problem).splitlines()[0]
-        raise InputError(f"device={name!r} cannot be used: {first}") from None
-    return place
-
-
 @torch.no_grad()
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, batch: int = 1000) -> float:
-    """Fraction of inputs whose largest logit is the label."""
-    hits = 0
+    """Fraction of inputs whose largest logit is the label.
+
+    Raises InputError without inputs, for labels that the network has no output for, for outputs
+    that are not [n, classes], and where any of them is NaN, of which none is the largest.
+    """
+    if not len(x) or len(x) != len(y):
+        raise InputError(f"{len(x)} images and {len(y)} labels give no accuracy; one label each.")
+    hits = lost = 0
     for part, label in zip(x.split(batch), y.split(batch), strict=True):
-        hits += int((model(part).argmax(1) == label).sum())
+        answers = model(part)
+        require_labels(label, classes_of(answers, len(part)))
+        lost += int(answers.isnan().any(1).sum())
+        hits += int((answers.argmax(1) == label).sum())
+    if lost:
+        raise InputError(f"the network answers NaN on {lost} of {len(x)} images; it has no class.")
     return hits / len(x)

@@ -14,7 +14,9 @@ import pytest
 
 from circuitsim import Calibration
 from tests.tolerances import NONLINEAR_MAX
+from validation.campaign.store import Store
 from validation.cli import main
+from validation.study import STORE, counted_table
 
 ROOT = Path(__file__).resolve().parents[2]
 TILE = "[tile]\nrows = 4\ncols = 3\n[cell]\nkind = '1r'\n"
@@ -332,6 +334,23 @@ def test_a_dry_run_says_what_it_takes_and_keeps_nothing(xbarverify, tmp_path):
     precise = ["--set", "precision.half_width=5", "--set", "measure.images=0"]
     code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, "--dry-run", *precise)
     assert code == 0 and "for the wanted interval:" in text and "chips of" in text
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("kind, quantity, unit", [("cost", "energy", "J"), ("power", "power", "W")])
+def test_small_quantities_are_told_with_their_unit(xbarverify, tmp_path, kind, quantity, unit):
+    file = write(tmp_path / "c.toml", CAMPAIGN)
+    chosen = [f"measure.kind={kind}", 'measure.fidelities=["ideal"]', "audit.samples=0"]
+    settings = [word for one in chosen for word in ("--set", one)]
+    code, text, _ = xbarverify("evaluate", file, "--out", tmp_path, *settings)
+    assert code == 0 and " ".join(text.split()).startswith(f"{quantity}, {unit}, mean")
+    with Store(tmp_path / "t" / STORE, create=False) as store:
+        rows = counted_table(store).summarise([quantity]).to_dicts()
+    assert all(0 < row["mean"] < 0.1 for row in rows)
+    page = (tmp_path / "t" / "report.html").read_text()
+    for row in rows:
+        assert f"{row['mean']:.3g}" in text and f"<td>{row['mean']:.3g}" in page
+    assert f", in {unit}." in page
 
 
 def test_mitigations_are_listed(xbarverify):

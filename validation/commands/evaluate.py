@@ -13,7 +13,7 @@ from validation.dry_run import dry_run
 from validation.evaluate import Evaluation, evaluate
 from validation.files.study_file import read_study
 from validation.pivot import Pivot, pivot, shown, text
-from validation.report.page import audit_summary, is_share
+from validation.report.page import audit_summary, is_share, unit_of
 
 
 def command(
@@ -68,8 +68,10 @@ def _show(found: Evaluation) -> None:
     results = found.results
     summary = results.summarise()
     percent = is_share(summary)
-    unit = ", %" if percent else ""
-    title = f"{results.study.quantity}{unit}, mean over chips with 95 % interval"
+    quantity = results.study.quantity
+    unit = unit_of(quantity, percent=percent)
+    named = f"{quantity}, {unit}" if unit else quantity
+    title = f"{named}, mean over chips with 95 % interval"
     table = results.long_table()
     out.print(shown_table(pivot(summary, table.axes), title=title, percent=percent))
     for loss in found.losses:

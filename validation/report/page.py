@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from netlists import InputError
+from nnmap.measures.measure import UNITS
 from validation.campaign.store import Store
 from validation.pivot import Pivot, pivot, shown
 from validation.report.plots import audit_figure, curve_figure, drop_figure
@@ -85,7 +86,7 @@ def render(store: Store) -> str:
             axes=table.axes,
             rows=summary.to_dicts(),
             realised=_realised(table),
-            percent=percent,
+            unit=unit_of(quantity, percent=percent),
             pivot=found,
             shown=lambda cell: "" if cell is None else shown(cell, percent=percent),
             figures=_figures(found, quantity, percent, reference),
@@ -117,9 +118,16 @@ def _environment() -> Environment:
 
 
 def is_share(summary: Any) -> bool:
-    """Whether a summarised quantity lies in [0, 1] throughout, so that it is shown in per cent."""
+    """Whether a summarised quantity has no unit and lies in [0, 1], so that it is in per cent."""
     means = summary["mean"].drop_nulls()
+    if any(name in UNITS for name in summary["quantity"]):
+        return False
     return len(means) > 0 and float(means.min()) >= 0 and float(means.max()) <= 1
+
+
+def unit_of(quantity: str, *, percent: bool) -> str:
+    """The unit that a quantity is shown in; nothing where it has none."""
+    return "%" if percent else UNITS.get(quantity, "")
 
 
 def _figures(
@@ -127,11 +135,11 @@ def _figures(
 ) -> list[str]:
     if not found.numeric:
         return []
-    points = None
+    unit, points = unit_of(quantity, percent=percent), None
     if reference is not None and "rate" in reference and found.down.startswith("faults."):
         points = (reference["locator"], reference["rate"], reference["accuracy"])
     return [
-        curve_figure(found, columns, quantity=quantity, percent=percent, reference=points)
+        curve_figure(found, columns, quantity=quantity, unit=unit, reference=points)
         for columns in found.facets(CURVES)
     ]
 

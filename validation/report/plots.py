@@ -44,15 +44,16 @@ def curve_figure(
     columns: Sequence[int],
     *,
     quantity: str,
-    percent: bool,
+    unit: str,
     reference: tuple[str, Sequence[float], Sequence[float]] | None,
 ) -> str:
     """A quantity over the axis that goes down, a curve per column with its interval over chips.
 
-    Columns that differ only in the last axis share a colour. reference: (label, x, per cent).
+    Columns that differ only in the last axis share a colour. unit: "%" for shares, empty for none.
+    reference: (label, x, per cent).
     """
     figure, axes = plt.subplots(figsize=(7.2, 4.2))
-    factor = 100.0 if percent else 1.0
+    factor = 100.0 if unit == "%" else 1.0
     groups = [tuple(table.columns[k].values())[:-1] for k in columns]
     order = list(dict.fromkeys(groups))
     for place, k in enumerate(columns):
@@ -71,7 +72,7 @@ def curve_figure(
         label, at, percents = reference
         axes.plot(np.array(at), percents, "k^", ms=6, label=f"paper: {label.split(',')[0]}")
     axes.set_xlabel(table.down)
-    axes.set_ylabel(f"{quantity} (%)" if percent else quantity)
+    axes.set_ylabel(f"{quantity} ({unit})" if unit else quantity)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
     return _vector(figure)

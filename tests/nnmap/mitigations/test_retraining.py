@@ -16,6 +16,7 @@ from nnmap.mitigations import (
     BiasTrainingThroughCircuit,
     Distillation,
     DistillationThroughCircuit,
+    DropConnect,
     FineTuning,
     MaskedRetraining,
 )
@@ -140,3 +141,14 @@ def test_the_circuit_is_read_for_each_image():
 def test_values_out_of_range_are_refused(make):
     with pytest.raises(InputError, match=r"(every|temperature|epochs|lr)="):
         make()
+
+
+@pytest.mark.parametrize(
+    "method", [MaskedRetraining(**QUICK), DropConnect(rate=0.1, **QUICK)], ids=lambda m: m.name()
+)
+@pytest.mark.parametrize("shift, told", [(7, "of 10 outputs"), (-3, "the class -")])
+def test_labels_beyond_the_outputs_are_refused(method, shift, told):
+    whole = knowledge(FAULTY)
+    wrong = replace(whole, labels=whole.labels + shift)
+    with pytest.raises(InputError, match=told):
+        deployed([method], FAULTY, Fidelity.IDEAL, known=wrong)

@@ -387,3 +387,51 @@ def test_networks_that_do_not_run_or_are_no_python_are_told():
     scripted = torch.jit.trace(nn.Linear(6, 5), x)
     refused(nn.Sequential(scripted, nn.Linear(5, 3)), x, "^0 is TorchScript")
     agrees(torch.compile(model, backend="eager"), x)
+
+
+def test_a_layer_in_the_dark_has_no_adc_range_either():
+    class Dark(Net):
+        def between(self, x):
+            return 0 * x
+
+    model, x = Dark(), torch.rand(4, 6)
+    refused(model, x, "zeros reaches head on the sample, so that the ADC has no", adc_bits=8)
+    agrees(model, x, 0.02, adc_bits=12, adc_range="full")
+
+
+@pytest.mark.parametrize("converters", [{}, {"dac_bits": 8, "adc_bits": 8}])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_sample_that_is_not_finite_is_refused(bad, converters):
+    x = torch.rand(130, 6)
+    x[128, 2] = bad
+    refused(Net(), x, f"brings {abs(bad)} to fc,", **converters)
+
+
+def test_a_network_that_makes_its_sample_infinite_is_refused_by_layer():
+    class Divided(Net):
+        def between(self, x):
+            return x / 0
+
+    refused(Divided(), torch.rand(4, 6), "brings (inf|nan) to head,")
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("odd", [nn.Linear(5, 0), nn.Linear(0, 3)])
+def test_a_layer_of_no_weights_is_refused_and_may_stay_digital(odd):
+    class Halved(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.odd = nn.Linear(6, 5), odd
+
+        def forward(self, x):
+            h = self.fc(x)
+            return h + self.odd(h[:, : self.odd.in_features]).sum()
+
+    x = torch.rand(4, 6)
+    refused(Halved(), x, r"odd: Linear with a weight of shape .*digital=\('odd',\)")
+    agrees(Halved(), x, digital=("odd",))
+
+
+def test_batch_norms_do_not_fold_over_nothing():
+    model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
+    refused(model, torch.empty(0, 6), "holds no inputs", fold_batch_norm=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from netlists import InputError
-from nnmap import Recipe, convnet_quick, fit, mlp
+from nnmap import Recipe, accuracy, convnet_quick, fit, mlp
 from nnmap.training.augment import crop_and_flip
 from nnmap.training.data import Dataset, load
 from nnmap.training.recipe import batches_an_epoch
@@ -86,3 +86,38 @@ def test_a_gpu_trains_and_gives_the_network_back():
     data = load("digits")
     model = fit(lambda: mlp((64, 32, 10)), Recipe(epochs=5), data, device="cuda")
     assert model[0].weight.device.type == "cpu"
+
+
+class Fixed(torch.nn.Module):
+    """Gives the same answers whatever it is asked."""
+
+    def __init__(self, answers):
+        super().__init__()
+        self.answers = answers
+
+    def forward(self, x):
+        return self.answers
+
+
+def test_accuracy_counts_infinite_logits_as_any_other():
+    answers = torch.tensor([[0.0, torch.inf, 1.0], [-torch.inf, -1.0, -2.0]])
+    assert accuracy(Fixed(answers), torch.zeros(2, 5), torch.tensor([1, 0])) == 0.5
+
+
+@pytest.mark.parametrize(
+    "answers, labels, words",
+    [
+        (torch.zeros(4, 3), [0, 1, 2, 3], "the class 3, and a network of 3 outputs"),
+        (torch.zeros(4, 3), [0, -1, 2, 1], "the class -1"),
+        (torch.zeros(4, 3), [0.0, 1.0, 2.0, 1.0], "float32 are not class numbers"),
+        (torch.zeros(4, 3), [[0], [1], [2], [1]], r"shape \[4, 1\]"),
+        (torch.zeros(4, 1), [0, 0, 0, 0], "1 output per image"),
+        (torch.zeros(4, 3, 2), [0, 0, 0, 0], r"shape \[4, 3, 2\]"),
+        ((torch.zeros(4, 3), 1), [0, 0, 0, 0], "gives a tuple"),
+        (torch.tensor([[0.0, torch.nan]] * 3 + [[0.0, 1.0]]), [0, 0, 0, 0], "NaN on 3 of 4 images"),
+        (torch.zeros(4, 3), [0, 1], "4 images and 2 labels"),
+    ],
+)
+def test_what_has_no_accuracy_is_refused(answers, labels, words):
+    with pytest.raises(InputError, match=words):
+        accuracy(Fixed(answers), torch.zeros(4, 5), torch.tensor(labels))
