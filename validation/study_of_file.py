@@ -1,5 +1,6 @@
 """A study's TOML file -> the study."""
 
+from pathlib import Path
 from typing import Any
 
 from netlists.errors import InputError
@@ -23,7 +24,9 @@ from nnmap.measures.measure import (
 )
 from nnmap.mitigations import MITIGATIONS, Mitigation
 from validation.condition import Condition
+from validation.files.base import require_checkpoint
 from validation.files.chip_sections import StuckSection
+from validation.files.network_section import OwnSection
 from validation.files.study_file import Point, StudyFile, StudyGrid
 from validation.files.tile_section import tile_spec
 from validation.precision import Precision
@@ -57,6 +60,8 @@ def study_of(grid: StudyGrid, *, progress: Progress = silent) -> Study:
         section = point.file.network
         key = section.model_dump_json()
         if key not in found:
+            if isinstance(section, OwnSection) and section.checkpoint is not None:
+                require_checkpoint(Path(section.checkpoint))
             found[key] = source_of(section, beside=grid.beside, out=common.folder())
     _train(list(found.values()), progress)
     identities = {key: identify(source) for key, source in found.items()}
