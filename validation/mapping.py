@@ -10,7 +10,7 @@ from torch import Tensor
 
 from netlists import InputError
 from nnmap import MappedNetwork, MappingTable, load_checkpoint, map_network
-from validation.files.base import read_array
+from validation.files.base import read_array, require_checkpoint
 from validation.files.plan_file import ModelSection, PlanFile
 from validation.files.tile_section import tile_spec
 from validation.modules import make_network
@@ -38,6 +38,7 @@ def mapped_checkpoint(
     or a plan that does not fit.
     """
     made = make_network(plan.network.make, plan.network.arguments, beside=beside)
+    require_checkpoint(checkpoint)
     model = load_checkpoint(made, checkpoint)
     mapping = plan.mapping.plan(tile_spec(plan.tile, plan.cell.build()))
     rng = np.random.default_rng(plan.network.seed)

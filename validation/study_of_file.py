@@ -1,5 +1,6 @@
 """A study's TOML file -> the study."""
 
+from pathlib import Path
 from typing import Any
 
 from netlists.errors import InputError
@@ -24,7 +25,9 @@ from nnmap.measures.measure import (
 from nnmap.mitigations import MITIGATIONS, Mitigation
 from nnmap.training.device import torch_device
 from validation.condition import Condition
+from validation.files.base import require_checkpoint
 from validation.files.chip_sections import StuckSection
+from validation.files.network_section import OwnSection
 from validation.files.study_file import Point, StudyFile, StudyGrid
 from validation.files.tile_section import tile_spec
 from validation.own_network import require_fit
@@ -62,6 +65,8 @@ def study_of(grid: StudyGrid, *, progress: Progress = silent) -> Study:
         section = point.file.network
         key = section.model_dump_json()
         if key not in found:
+            if isinstance(section, OwnSection) and section.checkpoint is not None:
+                require_checkpoint(Path(section.checkpoint))
             found[key] = source_of(section, beside=grid.beside, out=common.folder())
     for source in found.values():
         if isinstance(source, Own):

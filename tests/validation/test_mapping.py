@@ -124,3 +124,8 @@ def test_a_plan_file_with_an_unknown_key_is_refused(tmp_path):
     path.write_text(EXAMPLE.read_text() + "weight_bit = 8\n")
     with pytest.raises(InputError, match=r"unknown key 'mapping\.weight_bit'"):
         read_toml(path, PlanFile)
+
+
+def test_a_checkpoint_that_is_not_there_is_told_as_such(tmp_path):
+    with pytest.raises(InputError, match=r"there is no file .*gone\.pt"):
+        mapped_checkpoint(tmp_path / "gone.pt", lenet_plan(), beside=tmp_path)

@@ -301,3 +301,11 @@ def test_images_that_a_pilot_advised_are_those_of_its_conditions(tmp_path, monke
         for conditions in (study.conditions[:1], study.conditions[:1], study.conditions[1:]):
             assert images_wanted(conditions, precision, runner, store, None, **common) == 0
     assert asked == [1, 2]
+
+
+def test_a_checkpoint_that_is_not_there_is_told_as_such(tiny, tmp_path):
+    (tmp_path / "mine_study.py").write_text(MINE)
+    own = {"make": "mine_study:net", "arguments": {"width": 7}, "data": "mine_study:data"}
+    path = str(tmp_path / "gone.pt")
+    with pytest.raises(InputError, match=r"there is no file .*gone\.pt"):
+        study_of(tiny(network={**own, "checkpoint": path}))

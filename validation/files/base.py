@@ -50,6 +50,12 @@ def require_file(path: Path) -> None:
         raise InputError(f"{path} is a folder, a pipe or a device and no file; name a file.")
 
 
+def require_checkpoint(path: Path) -> None:
+    """Raise InputError where there is no such file."""
+    if not path.exists():
+        raise InputError(f"there is no file {path}; name the checkpoint that you mean.")
+
+
 def read_array(path: Path, key: str) -> np.ndarray:
     """The real numbers in a .npy file, float64; raises InputError, naming the key, without."""
     try:
