@@ -18,6 +18,7 @@ from nnmap.mapping.programme import Programme
 from nnmap.measures.cost import cost, figures, workload
 from nnmap.measures.power import array_power
 from nnmap.network import MappedNetwork
+from nnmap.training.answers import classes_of
 from nnmap.training.recipe import accuracy
 from nnmap.watch import mapped_layers
 
@@ -111,7 +112,15 @@ class Detection:
 
 @torch.no_grad()
 def _first_three(network: nn.Module, images: Tensor) -> Tensor:
-    parts = [network(x).topk(3, dim=1).indices for x in images.split(BATCH)]
+    parts = []
+    for x in images.split(BATCH):
+        answers = network(x)
+        classes = classes_of(answers, len(x))
+        if classes < 3:
+            raise InputError(f"Detection ranks three classes, and the network has {classes}.")
+        if answers.isnan().any():
+            raise InputError("Detection ranks classes, and the network answers NaN.")
+        parts.append(answers.topk(3, dim=1).indices)
     return torch.cat(parts)
 
 

@@ -10,6 +10,7 @@ from netlists import (
     FaultKind,
     FaultMap,
     FaultRates,
+    InputError,
     LognormalSpread,
     OhmicRram,
     OneTransistorOneR,
@@ -17,7 +18,7 @@ from netlists import (
 )
 from nnmap import Chip, Fidelity, MeasuredChip
 from nnmap.measures.diagnosis import Diagnosis
-from nnmap.measures.measure import Setup, WriteError
+from nnmap.measures.measure import Setup, WriteError, _first_three
 from tests.nnmap.making import mapped, only
 
 HARD = {"nmos": Bsim4Nmos(), "rram": OhmicRram(r_lrs=1e3, r_hrs=1e5)}
@@ -88,3 +89,16 @@ def test_stuck_cells_are_found_against_what_cells_show(cell, fidelity, levels):
         assert (found["missed"], found["false"]) == (0, 0)
     else:  # one stuck memory of two reads about as the threshold
         assert found["false"] == 0 and found["missed"] < 0.9
+
+
+@pytest.mark.parametrize(
+    "answers, words",
+    [
+        (torch.zeros(5, 2), "three classes, and the network has 2"),
+        (torch.full((5, 4), torch.nan), "answers NaN"),
+        (torch.zeros(5, 3, 2), r"shape \[5, 3, 2\]"),
+    ],
+)
+def test_detection_ranks_three_classes(answers, words):
+    with pytest.raises(InputError, match=words):
+        _first_three(lambda images: answers, torch.zeros(5, 6))
