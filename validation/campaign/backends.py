@@ -237,8 +237,7 @@ class _Connected:
         finished = as_completed(loop=self.client.loop)
 
         def refill() -> None:
-            if self.client.status == "closed":
-                raise self._gone()
+            self._require_running()
             for task in islice(source, max(0, self._window() - len(waiting))):
                 future = self.client.submit(self.call, runner, task, key=task.key, pure=True)
                 waiting[task.key] = task, future
@@ -260,11 +259,18 @@ class _Connected:
     def _next(self, finished: Any) -> Any:
         tended = time.monotonic()
         while not finished.has_ready():
+            self._require_running()
             time.sleep(POLL)
             if time.monotonic() > tended + TEND:
                 self.tend()
                 tended = time.monotonic()
         return next(finished)
+
+    def _require_running(self) -> None:
+        # A connection that was lost cancels what it had under way, even where it comes back, but
+        # nothing that is handed over meanwhile: that would be waited for without end.
+        if self.client.status != "running":
+            raise self._gone()
 
     def _window(self) -> int:
         # the connection's own last view, which costs no message: workers come and go
