@@ -5,7 +5,8 @@ from nnmap.fidelity.extraction import Extraction
 from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.operator_store import OperatorStore
 from nnmap.layers.convolution import MappedConvolution
-from nnmap.layers.layer import MappedLayer, MappedLinear
+from nnmap.layers.layer import MappedLayer
+from nnmap.layers.linear import MappedLinear
 from nnmap.layers.records import ReadNoise
 from nnmap.mapping.converters import Adc, Dac
 from nnmap.mapping.encode import ENCODINGS, Balanced, Encoding, Unbalanced

@@ -15,7 +15,8 @@ from nnmap.fidelity.fidelity import Fidelity
 from nnmap.fidelity.linear_fit import spread
 from nnmap.fidelity.readers import MAX_SOLVES, MatrixReader, fitted_reader, make_reader
 from nnmap.layers.convolution import MappedConvolution
-from nnmap.layers.layer import MappedLayer, MappedLinear
+from nnmap.layers.layer import MappedLayer
+from nnmap.layers.linear import MappedLinear
 from nnmap.layers.records import ReadNoise
 from nnmap.layers.without_weights import refuse_state
 from nnmap.mapping.converters import Adc

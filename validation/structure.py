@@ -1,6 +1,7 @@
 """What a network computes beside its weights, by content: modules, their attributes, their code."""
 
 import ast
+import functools
 import inspect
 import re
 import sysconfig
@@ -67,12 +68,17 @@ def _code(kind: type) -> Iterator[str]:
             if not path.is_file():
                 yield _compiled(function)
             elif not any(path.resolve().is_relative_to(place) for place in INSTALLED):
-                yield from map(_text, _with_imports(path))
+                yield from _texts(path)
 
 
 def _compiled(function: Any) -> str:
     code = function.__code__
     return f"{code.co_code.hex()} {code.co_names} {ADDRESS.sub('', repr(code.co_consts))}"
+
+
+@functools.cache  # a process runs a file as it was when it was imported
+def _texts(path: Path) -> tuple[str, ...]:
+    return tuple(map(_text, _with_imports(path)))
 
 
 def _with_imports(path: Path) -> set[Path]:

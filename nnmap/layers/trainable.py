@@ -13,7 +13,8 @@ from nnmap.fidelity.linear_fit import InputCurve
 from nnmap.fidelity.readers import Reader
 from nnmap.layers.convolution import MappedConvolution
 from nnmap.layers.held_operators import HeldOperators
-from nnmap.layers.layer import MappedLayer, MappedLinear
+from nnmap.layers.layer import MappedLayer
+from nnmap.layers.linear import MappedLinear
 from nnmap.layers.records import ReadNoise
 from nnmap.mapping.periphery import Periphery
 from nnmap.mapping.programme import Programme

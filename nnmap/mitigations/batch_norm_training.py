@@ -51,13 +51,7 @@ class BatchNormTrainingThroughCircuit(_Norms, ThroughCircuit):
     """
 
     source: ClassVar[str] = "fpt, Table III"
-    overhead: ClassVar[tuple[str, ...]] = (
-        "reads",
-        "images",
-        "labels",
-        "epochs",
-        "digital_operations",
-    )
+    overhead: ClassVar[tuple[str, ...]] = ("reads", *BatchNormTraining.overhead)
 
     lr: float = 0.01
     every: int = 1_000_000

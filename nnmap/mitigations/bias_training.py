@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from nnmap.mapping.kinds import MAPPABLE
 from nnmap.mitigations.retraining import Retraining, ThroughCircuit
 from nnmap.network import MappedNetwork, NetworkInTraining
 
@@ -24,8 +25,9 @@ class _Biases:
         return replace(network, peripheries=changed)
 
     def _parameters(self, model: NetworkInTraining) -> Iterable[nn.Parameter]:
-        kinds = (nn.Linear, nn.Conv2d)
-        digital = [m.bias for m in model.modules() if isinstance(m, kinds) and m.bias is not None]
+        digital = [
+            m.bias for m in model.modules() if isinstance(m, MAPPABLE) and m.bias is not None
+        ]
         on_tiles = [layer.bias for layer in model.layers().values()]
         return [p for p in (*on_tiles, *digital) if isinstance(p, nn.Parameter)]
 
@@ -60,13 +62,7 @@ class BiasTrainingThroughCircuit(_Biases, ThroughCircuit):
     """
 
     source: ClassVar[str] = "fpt, Table III"
-    overhead: ClassVar[tuple[str, ...]] = (
-        "reads",
-        "images",
-        "labels",
-        "epochs",
-        "digital_operations",
-    )
+    overhead: ClassVar[tuple[str, ...]] = ("reads", *BiasTraining.overhead)
 
     lr: float = 0.01
     every: int = 1_000_000

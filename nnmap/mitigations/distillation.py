@@ -63,10 +63,4 @@ class DistillationThroughCircuit(Distillation, ThroughCircuit):
     """
 
     needs: ClassVar[Needs] = Needs.CIRCUIT | Needs.INPUTS
-    overhead: ClassVar[tuple[str, ...]] = (
-        "reads",
-        "writes",
-        "images",
-        "epochs",
-        "digital_operations",
-    )
+    overhead: ClassVar[tuple[str, ...]] = ("reads", *Distillation.overhead)

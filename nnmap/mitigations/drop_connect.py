@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from netlists.errors import InputError
+from nnmap.mapping.kinds import MAPPABLE, Mappable
 from nnmap.mitigations.base import ChipAgnostic
 from nnmap.mitigations.known import Known, Needs
 from nnmap.mitigations.retraining import require_descent
 from nnmap.training.answers import classes_of, require_labels
 
-LAYERS = (nn.Linear, nn.Conv2d)
 PER_PRODUCT = 6  # operations per weight and input vector, forward and backward
 
 
@@ -119,7 +119,7 @@ def dropping(
     count: hears of the products of each read.
     """
 
-    def forward_of(layer: nn.Linear | nn.Conv2d) -> Callable[[Tensor], Tensor]:
+    def forward_of(layer: Mappable) -> Callable[[Tensor], Tensor]:
         def forward(x: Tensor) -> Tensor:
             weight = layer.weight
             draw = torch.rand(weight.shape, generator=stream).to(weight)
@@ -134,7 +134,7 @@ def dropping(
 
         return forward
 
-    layers = [m for m in model.modules() if isinstance(m, LAYERS)]
+    layers = [m for m in model.modules() if isinstance(m, MAPPABLE)]
     try:
         for layer in layers:
             layer.__dict__["forward"] = forward_of(layer)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from nnmap.mitigations.masked_retraining import MaskedRetraining
 from nnmap.mitigations.retraining import ThroughCircuit
 
 
@@ -20,11 +21,4 @@ class FineTuning(ThroughCircuit):
     """
 
     source: ClassVar[str] = "NeuRRAM, Nature 608"
-    overhead: ClassVar[tuple[str, ...]] = (
-        "reads",
-        "writes",
-        "images",
-        "labels",
-        "epochs",
-        "digital_operations",
-    )
+    overhead: ClassVar[tuple[str, ...]] = ("reads", *MaskedRetraining.overhead)

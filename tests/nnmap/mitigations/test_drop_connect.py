@@ -49,6 +49,20 @@ def test_weights_are_dropped_at_the_rate_and_the_rest_is_scaled():
     assert torch.equal(layer(torch.eye(200)).T, layer.weight)
 
 
+@pytest.mark.parametrize(
+    "layer, x",
+    [
+        (nn.Linear(5, 3), torch.rand(2, 5)),
+        (nn.Conv1d(5, 3, 2, padding=1, padding_mode="circular"), torch.rand(2, 5, 6)),
+        (nn.Conv2d(4, 6, (2, 3), groups=2), torch.rand(2, 4, 5, 6)),
+    ],
+)
+def test_every_layer_that_tiles_hold_drops(layer, x):
+    with dropping(layer, 1.0, 2.0, torch.Generator()):
+        assert torch.equal(layer(x).unique(), layer.bias.unique())
+    assert len(layer(x).unique()) > len(layer.bias)
+
+
 @pytest.mark.parametrize("make", [dense, convolutional])
 def test_a_rate_of_nothing_changes_nothing(make):
     model = make()

@@ -68,6 +68,14 @@ def test_bias_training_moves_biases_and_gives_those_that_lack(kind):
     assert score(found.network.on(FAULTY, Fidelity.LINEAR))[0] < gained
 
 
+def test_bias_training_takes_digital_convolutions_along():
+    layers = nn.Unflatten(1, (2, 32)), nn.Conv1d(2, 3, 5, stride=4), nn.Flatten(), nn.Linear(21, 10)
+    before = map_on(plan(digital=("1",)), nn.Sequential(*layers).eval())
+    method = BiasTraining(**QUICK)
+    chosen = list(method._parameters(before.trainable(FAULTY, Fidelity.IDEAL)))
+    assert sorted(p.numel() for p in chosen) == [3, 10]
+
+
 def test_without_batch_norms_there_is_nothing_to_train():
     model = nn.Sequential(nn.Linear(64, 10))
     with pytest.raises(InputError, match="no batch norms with a scale and a shift"):
