@@ -100,6 +100,8 @@ def test_ctrl_c_keeps_what_had_finished_and_ends_the_processes(tmp_path, log):
         [sys.executable, program, tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        # As in a terminal, even where these tests run in the background of a shell.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     for _ in range(8):
         assert process.stdout.readline()
